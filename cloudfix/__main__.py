@@ -1,0 +1,5 @@
+"""`python -m cloudfix`, the same as `cloudfix`."""
+
+from cloudfix.cli import main
+
+main()

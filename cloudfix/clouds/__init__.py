@@ -1,0 +1,1 @@
+"""Cloud and shadow masks, thickness, simulation."""

@@ -1,0 +1,166 @@
+"""AC-Attention, the adaptive attention of ACA-CRNet (IEEE TGRS 2024, arXiv 2411.13042).
+
+Dense attention gives every pixel some weight, cloudy ones included. Here each query has a threshold learned from
+the data, and keys below it are not let in. `attend_dense` is the definition; `attend` computes the same by blocks of
+queries, so that memory grows with the number of positions N and not with N².
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cloudfix.models.architectures import register
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FLOOR = 1e-8
+"""The least attention that any key gets, as published."""
+
+_NORM_FLOOR = 1e-4
+_BLOCK_ELEMENTS = 2**20
+
+
+@register("ac-attention")
+class AcAttention(nn.Module):
+    """AC-Attention with its residual connection and output convolution: (B, C, H, W) in and out.
+
+    It stands alone: any block that holds C-channel features of any height and width can hold it. Scores and softmax are
+    computed in float32 whatever the precision around it.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.weight_head = _head(channels)
+        self.bias_head = _head(channels)
+        self.output = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The features `x` plus what each position gathered from the positions that it let in."""
+        query_map = self.query(x)
+        weight, bias = _tokens(self.weight_head(query_map)), _tokens(self.bias_head(query_map))
+        query, value = _tokens(query_map), _tokens(self.value(x))
+        with torch.autocast(x.device.type, enabled=False):
+            key = query / query.norm(dim=2, keepdim=True).clamp_min(_NORM_FLOOR)
+            # The mean similarity of a query is its product with the mean key: no N×N map is needed for it.
+            threshold = query @ key.mean(dim=1, keepdim=True).transpose(1, 2) * weight - bias
+            gathered = attend(query, key, value, threshold)
+        gathered = gathered.transpose(1, 2).unflatten(2, x.shape[2:]).to(x.dtype)
+        return x + F.leaky_relu(self.output(gathered), 0.2)
+
+
+def attend_dense(query: Tensor, key: Tensor, value: Tensor, threshold: Tensor) -> Tensor:
+    """The definition of the attention, with its N×N maps in memory.
+
+    Args:
+        query: (B, N, C).
+        key: (B, N, C), of unit length over C.
+        value: (B, N, C).
+        threshold: (B, N, 1), what a key's similarity has to exceed for this query.
+
+    Returns:
+        (B, N, C): for each query, the values of the keys that it let in, weighted.
+    """
+    similarity = query @ key.transpose(1, 2)
+    selection = F.relu(similarity - threshold)
+    attention = torch.softmax(similarity * selection, dim=-1)
+    attention = attention.masked_fill(selection == 0, 0).clamp_min(FLOOR)
+    return attention @ value
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, threshold: Tensor) -> Tensor:
+    """As `attend_dense`, in memory that is linear in N, forward and backward.
+
+    The backward pass computes the attention anew; it cannot itself be differentiated.
+    """
+    return cast("Tensor", _BlockAttention.apply(query, key, value, threshold))  # type: ignore[no-untyped-call]
+
+
+def _head(channels: int) -> nn.Sequential:
+    hidden = max(channels // 4, 1)
+    return nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.LeakyReLU(0.2), nn.Conv2d(hidden, 1, 1))
+
+
+def _tokens(feature_map: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, N, C), in float32 at least."""
+    tokens = feature_map.flatten(2).transpose(1, 2)
+    return tokens.to(torch.promote_types(tokens.dtype, torch.float32)).contiguous()
+
+
+def _blocks(query: Tensor) -> Iterator[slice]:
+    """Runs of queries whose map against all keys has at most `_BLOCK_ELEMENTS` elements, or one query's."""
+    batch, positions, _ = query.shape
+    rows = max(_BLOCK_ELEMENTS // (batch * positions), 1)
+    for start in range(0, positions, rows):
+        yield slice(start, min(start + rows, positions))
+
+
+def _scores(query: Tensor, key: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+    similarity = query @ key.transpose(1, 2)
+    return similarity, (similarity - threshold).relu_()
+
+
+class _BlockAttention(torch.autograd.Function):
+    """`attend_dense` by blocks of queries; the backward pass recomputes each block from its log-sum-exp."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, threshold: Tensor) -> Tensor:
+        gathered = torch.empty_like(query)
+        log_sum = torch.empty_like(threshold)
+        for rows in _blocks(query):
+            logits, selection = _scores(query[:, rows], key, threshold[:, rows])
+            logits.mul_(selection)
+            peak = logits.amax(dim=-1, keepdim=True)
+            attention = logits.sub_(peak).exp_()
+            total = attention.sum(dim=-1, keepdim=True)
+            # Dividing the short product by the total, not the long map, saves a pass over the map.
+            attention.mul_(selection.sign_()).clamp_min_(total * FLOOR)
+            gathered[:, rows] = (attention @ value).div_(total)
+            log_sum[:, rows] = total.log_().add_(peak)
+        ctx.save_for_backward(query, key, value, threshold, log_sum)
+        return gathered
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        query, key, value, threshold, log_sum = ctx.saved_tensors
+        grads = tuple(torch.zeros_like(t) for t in (query, key, value, threshold))
+        with torch.autocast(query.device.type, enabled=False):
+            for rows in _blocks(query):
+                block = query[:, rows], threshold[:, rows], log_sum[:, rows], grad[:, rows]
+                _add_gradients(grads, rows, block, key, value)
+        return grads[0], grads[1], grads[2], grads[3]
+
+
+def _add_gradients(
+    grads: tuple[Tensor, ...],
+    rows: slice,
+    block: tuple[Tensor, Tensor, Tensor, Tensor],
+    key: Tensor,
+    value: Tensor,
+) -> None:
+    """Add one block's part to the gradients of query, key, value and threshold."""
+    query, threshold, log_sum, grad = block
+    similarity, selection = _scores(query, key, threshold)
+    softmax = (similarity * selection).sub_(log_sum).exp_()
+    selected = selection.sign()
+    attention = softmax * selected
+    passed = attention >= FLOOR
+    grads[2].baddbmm_(attention.clamp_min_(FLOOR).transpose(1, 2), grad)
+    # Softmax: dlogit = p (da − Σ p da), where da is nought for keys that were dropped or raised to the floor.
+    grad_logit = torch.bmm(grad, value.transpose(1, 2), out=attention).mul_(passed).mul_(softmax)
+    grad_logit.addcmul_(softmax, grad_logit.sum(dim=-1, keepdim=True), value=-1).mul_(selected)
+    # logit = s·g with g = s − t for the keys let in: dlogit/ds = g + s, dlogit/dt = −s.
+    grads[3][:, rows] = -(grad_logit * similarity).sum(dim=-1, keepdim=True)
+    grad_similarity = grad_logit.mul_(selection.add_(similarity))
+    grads[0][:, rows] = grad_similarity @ key
+    grads[1].baddbmm_(grad_similarity.transpose(1, 2), query)

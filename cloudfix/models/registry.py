@@ -1,0 +1,60 @@
+"""Named sets of weights, `architecture.tag` as timm names them: the files that come with the package."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cloudfix.errors import ModelError
+from cloudfix.models.architectures import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MULTISPECTRAL = "aca-crnet.multi"
+"""The weights for Sentinel-2 and Landsat-8, with or without SAR."""
+
+_SUFFIX = ".safetensors"
+
+
+def list_weights() -> tuple[str, ...]:
+    """The names of the weights that come with the package, sorted."""
+    return tuple(sorted(_files()))
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The file that holds a named set of weights, or the file itself.
+
+    Raises:
+        ModelError: neither a name nor a file.
+    """
+    files = _files()
+    if str(name_or_path) in files:
+        return files[str(name_or_path)]
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    if path.suffix == _SUFFIX or path.name != str(name_or_path):
+        raise ModelError(f"model {name_or_path}: no such file; see `cloudfix models list` for the names")
+    raise ModelError(f"model {name_or_path}: unknown name and no such file; {suggest(str(name_or_path), sorted(files))}")
+
+
+def default_for(slots: Iterable[str]) -> str:
+    """The name of the weights to take for a scene that fills `slots`.
+
+    Raises:
+        ModelError: no weights come with the package for such a scene.
+    """
+    filled = {slot for slot in slots if slot}
+    if not {"nir", "nir08"} & filled:
+        raise ModelError(
+            f"no default model for a scene with {', '.join(sorted(filled)) or 'no known band'} only; "
+            f"expected multispectral bands with near infrared for {MULTISPECTRAL}; give weights with --model FILE"
+        )
+    return MULTISPECTRAL
+
+
+def _files() -> dict[str, Path]:
+    folder = Path(str(resources.files("cloudfix.models"))) / "weights"
+    return {path.name.removesuffix(_SUFFIX): path for path in folder.glob(f"*{_SUFFIX}")}
