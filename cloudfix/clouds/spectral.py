@@ -48,7 +48,7 @@ _MEDIAN = 5
 HALO = 2 * (_CLOSING // 2) + _MEAN // 2
 """Pixels of context: dilation and erosion of the closing, then the mean; the shadow's median needs less."""
 
-_FIXED_POINT = 2**24
+_FIXED_POINT = 2**40
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ShadowStatistics:
     Attributes:
         pixels: how many valid pixels were counted.
         csi_min: smallest cloud shadow index.
-        csi_sum: sum of the index in units of 2⁻²⁴, an integer so that adding parts is exact in any order.
+        csi_sum: sum of the index in units of 2⁻⁴⁰, an integer so that adding parts is exact in any order.
         blue_min: smallest blue reflectance.
         blue_sum: sum of blue reflectance, as `csi_sum`.
     """
@@ -114,8 +114,8 @@ def shadow_thresholds(parts: Iterable[ShadowStatistics]) -> ShadowThresholds:
     total = reduce(ShadowStatistics.__add__, parts, ShadowStatistics())
     if total.pixels == 0:
         return ShadowThresholds(float("-inf"), float("-inf"))
-    csi_mean = total.csi_sum / _FIXED_POINT / total.pixels
-    blue_mean = total.blue_sum / _FIXED_POINT / total.pixels
+    csi_mean = total.csi_sum / (_FIXED_POINT * total.pixels)
+    blue_mean = total.blue_sum / (_FIXED_POINT * total.pixels)
     return ShadowThresholds(
         csi=total.csi_min + 3 / 4 * (csi_mean - total.csi_min),
         blue=total.blue_min + 5 / 6 * (blue_mean - total.blue_min),
@@ -260,4 +260,6 @@ def _shadow(bands: Bands, usable: Pixels, thresholds: ShadowThresholds) -> NDArr
 
 
 def _exact_sum(values: NDArray[np.float32]) -> int:
-    return int(np.rint(values.astype(np.float64) * _FIXED_POINT).astype(np.int64).sum())
+    fixed = np.rint(values.astype(np.float64) * _FIXED_POINT).astype(np.int64)
+    # In two halves, whose sums 64 bits hold for any chunk.
+    return (int((fixed >> 32).sum()) << 32) + int((fixed & 0xFFFFFFFF).sum())

@@ -1,8 +1,8 @@
 """AC-Attention, the adaptive attention of ACA-CRNet (IEEE TGRS 2024, arXiv 2411.13042).
 
-Dense attention gives every pixel some weight, cloudy ones included. Here each query has a threshold learned from
-the data, and keys below it are not let in. `attend_dense` is the definition; `attend` computes the same by blocks of
-queries, so that memory grows with the number of positions N and not with N².
+Dense attention gives every pixel some weight, cloudy ones included. Here each query has a threshold learned
+from the data, and keys below it are not let in. `attend_dense` is the definition; `attend` computes the same
+by blocks of queries, so that memory grows with the number of positions N and not with N².
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ FLOOR = 1e-8
 """The least attention that any key gets, as published."""
 
 _NORM_FLOOR = 1e-4
-_BLOCK_ELEMENTS = 2**20
+_BLOCK_ELEMENTS = 2**23
+_BLOCK_ELEMENTS_CPU = 2**20  # 4 MB: larger blocks leave the cache, smaller ones drown in calls
 
 
 @register("ac-attention")
 class AcAttention(nn.Module):
     """AC-Attention with its residual connection and output convolution: (B, C, H, W) in and out.
 
-    It stands alone: any block that holds C-channel features of any height and width can hold it. Scores and softmax are
-    computed in float32 whatever the precision around it.
+    It stands alone: any block that holds C-channel features of any height and width can hold it. Scores and
+    softmax are computed in float32 whatever the precision around it.
 
     Args:
         channels: C.
@@ -54,7 +55,7 @@ class AcAttention(nn.Module):
             # The mean similarity of a query is its product with the mean key: no N×N map is needed for it.
             threshold = query @ key.mean(dim=1, keepdim=True).transpose(1, 2) * weight - bias
             gathered = attend(query, key, value, threshold)
-        gathered = gathered.transpose(1, 2).unflatten(2, x.shape[2:]).to(x.dtype)
+        gathered = gathered.transpose(1, 2).reshape(x.shape).to(x.dtype)
         return x + F.leaky_relu(self.output(gathered), 0.2)
 
 
@@ -96,12 +97,15 @@ def _tokens(feature_map: Tensor) -> Tensor:
     return tokens.to(torch.promote_types(tokens.dtype, torch.float32)).contiguous()
 
 
-def _blocks(query: Tensor) -> Iterator[slice]:
-    """Runs of queries whose map against all keys has at most `_BLOCK_ELEMENTS` elements, or one query's."""
+def _blocks(query: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Runs of samples and queries whose map against all keys fits a block: whole samples or part of one."""
     batch, positions, _ = query.shape
-    rows = max(_BLOCK_ELEMENTS // (batch * positions), 1)
-    for start in range(0, positions, rows):
-        yield slice(start, min(start + rows, positions))
+    limit = _BLOCK_ELEMENTS_CPU if query.device.type == "cpu" else _BLOCK_ELEMENTS
+    samples = max(limit // positions**2, 1)
+    rows = positions if samples > 1 else max(limit // positions, 1)
+    for sample in range(0, batch, samples):
+        for row in range(0, positions, rows):
+            yield slice(sample, sample + samples), slice(row, row + rows)
 
 
 def _scores(query: Tensor, key: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,16 +120,17 @@ class _BlockAttention(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, threshold: Tensor) -> Tensor:
         gathered = torch.empty_like(query)
         log_sum = torch.empty_like(threshold)
-        for rows in _blocks(query):
-            logits, selection = _scores(query[:, rows], key, threshold[:, rows])
+        for block in _blocks(query):
+            samples = block[0]
+            logits, selection = _scores(query[block], key[samples], threshold[block])
             logits.mul_(selection)
             peak = logits.amax(dim=-1, keepdim=True)
             attention = logits.sub_(peak).exp_()
             total = attention.sum(dim=-1, keepdim=True)
             # Dividing the short product by the total, not the long map, saves a pass over the map.
             attention.mul_(selection.sign_()).clamp_min_(total * FLOOR)
-            gathered[:, rows] = (attention @ value).div_(total)
-            log_sum[:, rows] = total.log_().add_(peak)
+            gathered[block] = (attention @ value[samples]).div_(total)
+            log_sum[block] = total.log_().add_(peak)
         ctx.save_for_backward(query, key, value, threshold, log_sum)
         return gathered
 
@@ -133,34 +138,37 @@ class _BlockAttention(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         query, key, value, threshold, log_sum = ctx.saved_tensors
-        grads = tuple(torch.zeros_like(t) for t in (query, key, value, threshold))
+        grads = (
+            torch.empty_like(query),
+            torch.zeros_like(key),
+            torch.zeros_like(value),
+            torch.empty_like(threshold),
+        )
         with torch.autocast(query.device.type, enabled=False):
-            for rows in _blocks(query):
-                block = query[:, rows], threshold[:, rows], log_sum[:, rows], grad[:, rows]
-                _add_gradients(grads, rows, block, key, value)
-        return grads[0], grads[1], grads[2], grads[3]
+            for block in _blocks(query):
+                samples = block[0]
+                grads[0][block], grad_key, grad_value, grads[3][block] = _block_gradients(
+                    query[block], key[samples], value[samples], threshold[block], log_sum[block], grad[block]
+                )
+                grads[1][samples] += grad_key
+                grads[2][samples] += grad_value
+        return grads
 
 
-def _add_gradients(
-    grads: tuple[Tensor, ...],
-    rows: slice,
-    block: tuple[Tensor, Tensor, Tensor, Tensor],
-    key: Tensor,
-    value: Tensor,
-) -> None:
-    """Add one block's part to the gradients of query, key, value and threshold."""
-    query, threshold, log_sum, grad = block
+def _block_gradients(
+    query: Tensor, key: Tensor, value: Tensor, threshold: Tensor, log_sum: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What one block of queries adds to the gradients of query, key, value and threshold."""
     similarity, selection = _scores(query, key, threshold)
-    softmax = (similarity * selection).sub_(log_sum).exp_()
-    selected = selection.sign()
-    attention = softmax * selected
-    passed = attention >= FLOOR
-    grads[2].baddbmm_(attention.clamp_min_(FLOOR).transpose(1, 2), grad)
-    # Softmax: dlogit = p (da − Σ p da), where da is nought for keys that were dropped or raised to the floor.
-    grad_logit = torch.bmm(grad, value.transpose(1, 2), out=attention).mul_(passed).mul_(softmax)
-    grad_logit.addcmul_(softmax, grad_logit.sum(dim=-1, keepdim=True), value=-1).mul_(selected)
-    # logit = s·g with g = s − t for the keys let in: dlogit/ds = g + s, dlogit/dt = −s.
-    grads[3][:, rows] = -(grad_logit * similarity).sum(dim=-1, keepdim=True)
-    grad_similarity = grad_logit.mul_(selection.add_(similarity))
-    grads[0][:, rows] = grad_similarity @ key
-    grads[1].baddbmm_(grad_similarity.transpose(1, 2), query)
+    attention = (similarity * selection).sub_(log_sum).exp_().mul_(selection.sign_())
+    floored = attention.clamp_min(FLOOR)
+    grad_value = floored.transpose(1, 2) @ grad
+    # Keys that were dropped or raised to the floor pass no gradient to the softmax.
+    grad_attention = (grad @ value.transpose(1, 2)).mul_(floored.gt_(FLOOR))
+    shared = torch.mul(grad_attention, attention, out=floored).sum(dim=-1, keepdim=True)
+    grad_logit = grad_attention.sub_(shared).mul_(attention)
+    # logit = s·(s − t) where a key is let in: dlogit/ds = 2s − t, dlogit/dt = −s.
+    weighted = torch.mul(grad_logit, similarity, out=floored)
+    grad_threshold = -weighted.sum(dim=-1, keepdim=True)
+    grad_similarity = weighted.mul_(2).addcmul_(grad_logit, threshold, value=-1)
+    return grad_similarity @ key, grad_similarity.transpose(1, 2) @ query, grad_value, grad_threshold

@@ -30,7 +30,7 @@ class AttentionBlock(nn.Module):
 
 @register("aca-crnet")
 class AcaCrNet(DSen2CR):
-    """ACA-CRNet; the defaults are those published for RICE (RGB images scaled to −1…1, tanh after the network).
+    """ACA-CRNet; the defaults are those published for RICE (RGB scaled to −1…1, tanh after the network).
 
     Attention looks at the whole input, so no halo makes tiles agree: they have to overlap and blend.
 
@@ -66,5 +66,7 @@ class AcaCrNet(DSen2CR):
         """
         height, width = x.shape[2:]
         if height % 2 or width % 2:
-            raise ModelError(f"aca-crnet: input of {height}×{width} pixels; expected even sides, pad it by one")
+            raise ModelError(
+                f"aca-crnet: input of {height}×{width} pixels; expected even sides, pad it by one"
+            )
         return super().forward(x)

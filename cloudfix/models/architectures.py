@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-_MODULES = ("ac_attention", "aca_crnet", "dsen2_cr")
+_MODULES = ("ac_attention", "aca_crnet", "dsen2_cr", "scpm", "thiefcloud")
 _registered: dict[str, type[nn.Module]] = {}
 
 _Network = TypeVar("_Network", bound="type[nn.Module]")
@@ -68,7 +68,9 @@ def _check_options(name: str, network: type[nn.Module], options: dict[str, Any])
     parameters = {key: p for key, p in inspect.signature(network).parameters.items() if key != "self"}
     for option, value in options.items():
         if option not in parameters:
-            raise ModelError(f"architecture '{name}': unknown option '{option}'; {suggest(option, parameters)}")
+            raise ModelError(
+                f"architecture '{name}': unknown option '{option}'; {suggest(option, parameters)}"
+            )
         if parameters[option].annotation == "int":
             valid, expected = type(value) is int and value > 0, "a whole number above 0"
         else:

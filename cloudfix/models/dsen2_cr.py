@@ -19,7 +19,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, features, H, W) in and out."""
-        return x + self.alpha * self.conv2(self.conv1(x).relu())
+        residual: Tensor = self.conv2(self.conv1(x).relu())
+        return x + self.alpha * residual
 
 
 @register("dsen2-cr")

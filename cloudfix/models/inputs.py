@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def assemble(card: Card, optical: Mapping[str, Tensor], sar: Mapping[str, Tensor] | None = None) -> Tensor:
     """The input of the card's network.
 
-    A slot that is not there is shown the nearest one that is (`sensors.STAND_INS`), or reflectance 0. SAR that is not
-    there, or is NaN, is 0 in network units.
+    For a slot that is not there stands the nearest one that is (`sensors.STAND_INS`), or reflectance 0.
+    SAR that is not there, or is NaN, is 0 in network units.
 
     Args:
         card: what the network takes.
@@ -56,7 +56,7 @@ def to_reflectance(card: Card, output: Tensor | tuple[Tensor, ...]) -> Tensor:
 
     Args:
         card: what the network gives.
-        output: (B, C, H, W), or a tuple whose first entry is that (networks with outputs for deep supervision).
+        output: (B, C, H, W), or a tuple that begins with it (the rest is for deep supervision).
 
     Returns:
         (B, C, H, W) float32, channels as `card.slots`, not clipped.

@@ -37,7 +37,9 @@ def find(name_or_path: str | Path) -> Path:
         return path
     if path.suffix == _SUFFIX or path.name != str(name_or_path):
         raise ModelError(f"model {name_or_path}: no such file; see `cloudfix models list` for the names")
-    raise ModelError(f"model {name_or_path}: unknown name and no such file; {suggest(str(name_or_path), sorted(files))}")
+    raise ModelError(
+        f"model {name_or_path}: unknown name and no such file; {suggest(str(name_or_path), sorted(files))}"
+    )
 
 
 def default_for(slots: Iterable[str]) -> str:
@@ -50,7 +52,7 @@ def default_for(slots: Iterable[str]) -> str:
     if not {"nir", "nir08"} & filled:
         raise ModelError(
             f"no default model for a scene with {', '.join(sorted(filled)) or 'no known band'} only; "
-            f"expected multispectral bands with near infrared for {MULTISPECTRAL}; give weights with --model FILE"
+            f"{MULTISPECTRAL} expects near infrared too, give weights for this scene with --model FILE"
         )
     return MULTISPECTRAL
 

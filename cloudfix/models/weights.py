@@ -1,4 +1,4 @@
-"""Weight files: safetensors with a card in the header and a checksum over the tensors. Nothing is ever unpickled."""
+"""Weight files: safetensors with a card in the header and a checksum. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import struct
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ def load(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> tup
     Raises:
         ModelError: there are no such weights, they are damaged, or they do not fit their architecture.
     """
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -65,11 +67,15 @@ def load(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> tup
             "fetch or import it again"
         )
     try:
-        module = create(card.architecture, **card.options)
-        module.load_state_dict(tensors)
+        with torch.device("meta"):
+            module = create(card.architecture, **card.options)
+        # The tensors of `load_file` are a view of the file: without a copy they change when it does.
+        module.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
     except (CloudfixError, RuntimeError) as error:
-        raise ModelError(f"{path}: weights and card do not agree ({_one_line(error)}); import it anew") from error
-    return module.to(device).eval(), card
+        raise ModelError(
+            f"{path}: weights and card do not agree ({_one_line(error)}); import it anew"
+        ) from error
+    return module.to(device).float().eval(), card
 
 
 def save(path: str | Path, module: nn.Module, card: Card) -> Card:
@@ -81,9 +87,17 @@ def save(path: str | Path, module: nn.Module, card: Card) -> Card:
     Raises:
         OutputError: the file cannot be written.
     """
+    return save_tensors(path, module.state_dict(), card)
+
+
+def save_tensors(path: str | Path, state_dict: Mapping[str, torch.Tensor], card: Card) -> Card:
+    """As `save`, from the state dict alone."""
+    import torch
     from safetensors.torch import save as serialise
 
-    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in module.state_dict().items()}
+    tensors = {
+        key: t.detach().cpu().clone(memory_format=torch.contiguous_format) for key, t in state_dict.items()
+    }
     complete = dataclasses.replace(card, checksum=checksum(tensors))
     _write(Path(path), serialise(tensors, metadata=complete.to_metadata()))
     return complete
@@ -124,7 +138,9 @@ def _write(path: Path, content: bytes) -> None:
     try:
         descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose a folder that exists") from error
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); choose a folder that exists"
+        ) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -134,10 +150,12 @@ def _write(path: Path, content: bytes) -> None:
         Path(partial).chmod(0o666 & ~umask)
         Path(partial).replace(path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); free space or choose another folder") from error
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); free space or choose another folder"
+        ) from error
     finally:
         Path(partial).unlink(missing_ok=True)
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return textwrap.shorten(str(error), 200, placeholder=" …")

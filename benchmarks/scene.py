@@ -1,0 +1,107 @@
+"""Memory and time of `cloudfix run` on scenes of two sizes: `python -m benchmarks.scene [--side 10980]`.
+
+Every row is a process of its own, so its peak memory is its own. The reference is the same file copied to the same
+kind of COG by cloudfix without any restoration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.windows import Window
+
+SAMPLE = Path(__file__).parent.parent / "sample_data" / "sentinel2_clear.tif"
+CLOUD_DN = 6000
+RUN = [sys.executable, "-m", "cloudfix", "run"]
+COPY = (
+    "import sys, cloudfix; cloudfix.write_cog(cloudfix.open_scene(sys.argv[1], sensor='sentinel-2-l1c'), sys.argv[3])"
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured process."""
+
+    what: str
+    side: int
+    seconds: float
+    peak_mb: float
+
+
+def make_scene(path: Path, side: int, clouds: int) -> None:
+    """Write a 13-band Sentinel-2 L1C scene: the clear sample, mirrored, with `clouds` square clouds on it."""
+    with rasterio.open(SAMPLE) as sample:
+        texture = sample.read()
+        profile = sample.profile | {
+            "width": side, "height": side, "tiled": True, "blockxsize": 512, "blockysize": 512,
+            "compress": "zstd", "zstd_level": 1, "interleave": "band", "bigtiff": "if_safer",
+        }  # fmt: skip
+        descriptions = sample.descriptions
+    texture = np.concatenate([texture, texture[:, ::-1]], axis=1)
+    texture = np.concatenate([texture, texture[:, :, ::-1]], axis=2)
+    corners = np.random.default_rng(0).integers(0, side - 128, (clouds, 2))
+    with rasterio.open(path, "w", **profile) as target:
+        target.descriptions = descriptions
+        step = texture.shape[1]
+        for top in range(0, side, step):
+            for left in range(0, side, step):
+                block = texture[:, : side - top, : side - left].copy()
+                for y, x in corners:
+                    block[:, max(y - top, 0) : max(y - top + 128, 0), max(x - left, 0) : max(x - left + 128, 0)] = (
+                        CLOUD_DN
+                    )
+                target.write(block, window=Window(left, top, block.shape[2], block.shape[1]))
+
+
+def measure(what: str, side: int, command: list[str]) -> Row:
+    """Run `command`; its time and the peak of its resident memory, as the kernel counted it."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)}: exit status {status}")
+    row = Row(what, side, round(time.perf_counter() - began, 1), round(usage.ru_maxrss / 1024))
+    print(f"{row.what:28} {row.side:6}²  {row.seconds:8.1f} s  {row.peak_mb:6.0f} MB", flush=True)
+    return row
+
+
+def bench(folder: Path, side: int) -> list[Row]:
+    """Copy, run without a cloud, run with sparse clouds (one per 1 000² pixels)."""
+    clear, cloudy, out = folder / f"clear{side}.tif", folder / f"cloudy{side}.tif", folder / "out.tif"
+    make_scene(clear, side, clouds=0)
+    make_scene(cloudy, side, clouds=(side // 1000) ** 2)
+    rows = [measure("copy to a COG", side, [sys.executable, "-c", COPY, str(clear), "-o", str(out)])]
+    for what, scene in (("run, no cloud", clear), ("run, sparse cloud", cloudy)):
+        rows.append(measure(what, side, [*RUN, str(scene), "--sensor", "sentinel-2-l1c", "-o", str(out)]))
+    return rows
+
+
+def main() -> None:
+    """Measure, print the ratios, and write a JSON record beside the hardware."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", type=int, default=10980)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [row for side in (options.side // 2, options.side) for row in bench(Path(folder), side)]
+    copied = {row.side: row.seconds for row in rows if row.what == "copy to a COG"}
+    for row in rows:
+        print(f"{row.what}, {row.side}²: {row.seconds / copied[row.side]:.2f} times the copy")
+    if options.json:
+        record = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+        options.json.write_text(json.dumps(record | {"rows": [asdict(row) for row in rows]}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

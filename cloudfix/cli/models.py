@@ -1,0 +1,86 @@
+"""`cloudfix models`: the weights there are, what is known about them, and how others come in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads it
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cloudfix.models import Card
+
+app = typer.Typer(
+    help="Weights: list them, show their cards, import published checkpoints.", no_args_is_help=True
+)
+
+_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_command(as_json: _AsJson = False) -> None:
+    """The weights that come with cloudfix, one a line, name first."""
+    from cloudfix.models import list_weights, read_card
+
+    cards = [read_card(name) for name in list_weights()]
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(card) for card in cards], indent=2))
+    elif sys.stdout.isatty():
+        _print_table(cards)
+    else:
+        for card in cards:
+            typer.echo("\t".join(_summary(card)))
+
+
+@app.command("show")
+def show(
+    model: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="A name that `list` prints, or a .safetensors file.")
+    ],
+    as_json: _AsJson = False,
+) -> None:
+    """Everything that the card of a set of weights says."""
+    from cloudfix.models import read_card
+
+    record = dataclasses.asdict(read_card(model))
+    if as_json:
+        typer.echo(json.dumps(record, indent=2))
+        return
+    for key, value in record.items():
+        typer.echo(f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+
+
+@app.command("import")
+def import_command(
+    source: Annotated[Path, typer.Argument(metavar="FILE.pth", help="Checkpoint of the published code.")],
+    name: Annotated[str, typer.Option("--as", metavar="NAME", help="Its architecture, or ARCHITECTURE.TAG.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.safetensors", help="Where to write it.")
+    ],
+) -> None:
+    """Turn a published checkpoint into weights for --model; nothing in it is executed."""
+    from cloudfix.errors import UsageError
+    from cloudfix.models.importing import import_checkpoint
+
+    if output.suffix != ".safetensors":
+        raise UsageError(f"--output {output}: expected a name that ends in .safetensors")
+    import_checkpoint(source, name, output)
+    typer.echo(output)
+
+
+def _summary(card: Card) -> tuple[str, ...]:
+    inputs = f"{len(card.slots)} bands" + (f" + {'/'.join(c.slot for c in card.sar)}" if card.sar else "")
+    return card.name, card.architecture, inputs, f"tile {card.tile}, overlap {card.overlap}", card.licence
+
+
+def _print_table(cards: list[Card]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "architecture", "input", "tiles", "licence")
+    for card in cards:
+        table.add_row(*_summary(card))
+    Console().print(table)

@@ -1,0 +1,245 @@
+"""`write_cog`: a lazy scene to a cloud-optimised GeoTIFF, in one streaming pass."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+import xarray as xr
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+
+from cloudfix.errors import OutputError, SceneError
+from cloudfix.raster.atomic import output_error, staging
+from cloudfix.raster.encode import codec, encode
+from cloudfix.raster.grid import Grid, grid_of
+from cloudfix.raster.info import SceneInfo
+from cloudfix.raster.names import CLASS_BANDS
+from cloudfix.raster.quicklook import write_quicklook
+from cloudfix.raster.scene import reopen
+from cloudfix.raster.store import Layer, add_overviews, store
+from cloudfix.raster.vrt import VrtBand, write_vrt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from cloudfix.raster.atomic import Stage
+
+_CACHE = 64 * 2**20
+_CHUNK = 1024
+_MASK_NODATA = 255
+_MASK_TAGS = {"CLOUDFIX_CLASSES": "0=clear,1=cloud,2=shadow,255=nodata"}
+_TRUE_COLOUR = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be written: arrays of the scene's grid, and the tags of the outputs."""
+
+    bands: xr.DataArray
+    mask: xr.DataArray | None
+    before: xr.DataArray | None
+    info: SceneInfo
+    grid: Grid
+    provenance: dict[str, str]
+    compress: str
+
+
+def write_cog(
+    restored: xr.Dataset | xr.DataArray,
+    path: str | Path,
+    *,
+    mask_path: str | Path | None = None,
+    quicklook: str | Path | None = None,
+    before: xr.DataArray | None = None,
+    compress: str = "DEFLATE",
+    tags: Mapping[str, str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Compute a scene chunk by chunk on dask's current scheduler and write it as a COG.
+
+    Values, grid, dtype, nodata, scales, names and tags are the scene's. Memory does not grow with the scene.
+    Outputs appear when all of them are complete; the same input gives the same bytes.
+
+    Args:
+        restored: variable "bands" (band, y, x) with the attributes of `open_scene`, and for the other two
+            outputs "mask" (y, x): 0 clear, 1 cloud, 2 shadow, 255 no data; its attribute "provenance" holds
+            tags for the outputs. Or the bands alone.
+        path: the COG; its folder has to be there.
+        mask_path: where the mask goes as a COG of its own, if anywhere.
+        quicklook: where a PNG with before, mask and after goes, if anywhere.
+        before: the input scene, for the quicklook; else its files are opened again.
+        compress: one of `encode.COMPRESSIONS`; all are lossless.
+        tags: more tags for the outputs.
+        progress: called with the numbers of done and of all chunks.
+
+    Returns:
+        The COG's path.
+
+    Raises:
+        OutputError: an output cannot be written there.
+        SceneError: the scene lacks what is asked for, or a file of it cannot be read any more.
+        UsageError: `compress` is unknown.
+    """
+    final = Path(path)
+    extras = {"mask": mask_path, "quicklook": quicklook}
+    paths = {"bands": final} | {kind: Path(value) for kind, value in extras.items() if value is not None}
+    job = _job(restored, paths, before, codec(compress), tags or {})
+    _check_names(list(paths.values()), job.bands.attrs.get("source", []))
+    with rasterio.Env(GDAL_CACHEMAX=_CACHE), ExitStack() as stack:
+        stages = {kind: stack.enter_context(staging(item)) for kind, item in paths.items()}
+        try:
+            _make(job, stages, progress)
+            for stage in reversed(stages.values()):
+                stage.publish()
+        except (RasterioError, CPLE_BaseError, OSError) as reason:
+            raise output_error(final, reason) from None
+    return final
+
+
+def _job(
+    restored: xr.Dataset | xr.DataArray,
+    paths: Mapping[str, Path],
+    before: xr.DataArray | None,
+    compress: str,
+    tags: Mapping[str, str],
+) -> _Job:
+    dataset = restored.to_dataset(name="bands") if isinstance(restored, xr.DataArray) else restored
+    bands, mask = dataset["bands"], dataset.get("mask")
+    if mask is None and len(paths) > 1:
+        raise SceneError(
+            f"{paths['bands']}: no mask to write; give a Dataset with the variables bands and mask"
+        )
+    bands = _chunked(bands)
+    if mask is not None:
+        mask = _chunked(mask.astype(np.uint8).expand_dims("band"))
+    info = SceneInfo.of(bands)
+    if "quicklook" in paths:
+        before = _true_colour(reopen(bands, bands.chunksizes["y"][0]) if before is None else before, bands)
+    provenance = {**dataset.attrs.get("provenance", {}), **tags}
+    return _Job(bands, mask, before, info, grid_of(bands), provenance, compress)
+
+
+def _chunked(bands: xr.DataArray) -> xr.DataArray:
+    bands = bands.transpose("band", "y", "x")
+    return bands.chunk({"band": -1} if bands.chunks else {"band": -1, "y": _CHUNK, "x": _CHUNK})
+
+
+def _true_colour(before: xr.DataArray, bands: xr.DataArray) -> xr.DataArray:
+    slots = SceneInfo.of(before).slots
+    missing = [slot for slot in _TRUE_COLOUR if slot not in slots]
+    if missing:
+        raise SceneError(f"scene: no {', '.join(missing)} band for the quicklook; leave the quicklook out")
+    if before.sizes["y"] != bands.sizes["y"] or before.sizes["x"] != bands.sizes["x"]:
+        raise SceneError(
+            f"scene: {bands.sizes['x']} × {bands.sizes['y']} pixels, but the input for the quicklook has "
+            f"{before.sizes['x']} × {before.sizes['y']}; pass the matching input as `before`"
+        )
+    return _chunked(before.isel(band=[slots.index(slot) for slot in _TRUE_COLOUR]))
+
+
+def _check_names(paths: Sequence[Path], sources: Sequence[str]) -> None:
+    seen: set[Path] = set()
+    inputs = {Path(source).resolve() for source in sources}
+    for path in paths:
+        resolved = path.resolve()
+        if resolved in inputs:
+            raise OutputError(f"{path}: is the input itself; give another output name")
+        if resolved in seen:
+            raise OutputError(f"{path}: is to be two outputs at once; give each its own name")
+        seen.add(resolved)
+
+
+def _make(job: _Job, stages: Mapping[str, Stage], progress: Callable[[int, int], None] | None) -> None:
+    main = stages["bands"]
+    layers = _layers(job, main.scratch, stages)
+    store(list(layers.values()), job.grid, main.final, progress)
+    for layer in layers.values():
+        add_overviews(layer, job.grid.width, job.grid.height)
+    _encode_bands(job, layers, main)
+    if "mask" in stages:
+        _encode_mask(job, layers["mask"], main.scratch, stages["mask"].file)
+    if "quicklook" in stages:
+        _draw(job, layers, stages["quicklook"].file)
+
+
+def _layers(job: _Job, folder: Path, wanted: Mapping[str, Stage]) -> dict[str, Layer]:
+    """Scratch files by name. Classes are kept apart from bands, as their overviews must not be averaged."""
+    nodata = job.info.nodata
+    if nodata is None and job.bands.dtype.kind == "f":
+        nodata = np.nan
+    layers = {}
+    for kind, resampling in (("bands", Resampling.average), ("classes", Resampling.nearest)):
+        if chosen := _members(job, kind):
+            array = job.bands.isel(band=chosen).data
+            layers[kind] = Layer(array, folder / f"{kind}.tif", resampling, nodata)
+    if job.mask is not None and len(wanted) > 1:
+        layers["mask"] = Layer(job.mask.data, folder / "mask.tif", Resampling.nearest, _MASK_NODATA)
+    if job.before is not None:
+        layers["before"] = Layer(job.before.data, folder / "before.tif", nodata=nodata, overviews=False)
+    return layers
+
+
+def _members(job: _Job, kind: str) -> list[int]:
+    names = job.bands["band"].values.tolist()
+    return [i for i, name in enumerate(names) if (name in CLASS_BANDS) == (kind == "classes")]
+
+
+def _place(job: _Job, layers: Mapping[str, Layer], band: int) -> tuple[Path, int]:
+    """The scratch file of a band, and its number there."""
+    kind = next(kind for kind in ("bands", "classes") if band in _members(job, kind))
+    return layers[kind].path, _members(job, kind).index(band) + 1
+
+
+def _encode_bands(job: _Job, layers: Mapping[str, Layer], stage: Stage) -> None:
+    attrs = job.bands.attrs
+    bands = [
+        VrtBand(
+            *_place(job, layers, index),
+            description=attrs["descriptions"][index],
+            colorinterp=attrs["colorinterp"][index],
+            scale=attrs["file_scales"][index],
+            offset=attrs["file_offsets"][index],
+            tags=attrs["band_tags"][index],
+        )
+        for index in range(job.bands.sizes["band"])
+    ]
+    vrt = stage.scratch / "bands.vrt"
+    tags = {**attrs["tags"], **_own_tags(job), **job.provenance}
+    write_vrt(vrt, job.grid, job.bands.dtype.name, bands, nodata=attrs["file_nodata"], tags=tags)
+    encode(vrt, stage.file, job.compress)
+
+
+def _own_tags(job: _Job) -> dict[str, str]:
+    """What `open_scene` reads first, so that an output is the same scene again."""
+    tags = {
+        "CLOUDFIX_BANDS": ",".join(str(name).replace(",", " ") for name in job.bands["band"].values),
+        "CLOUDFIX_SCALE": ",".join(map(repr, job.info.scale)),
+        "CLOUDFIX_OFFSET": ",".join(map(repr, job.info.offset)),
+    }
+    return tags | ({"CLOUDFIX_SENSOR": job.info.sensor} if job.info.sensor else {})
+
+
+def _encode_mask(job: _Job, layer: Layer, folder: Path, out: Path) -> None:
+    vrt = folder / "mask.vrt"
+    band = VrtBand(layer.path, 1, description="mask", colorinterp="gray")
+    tags = {**_MASK_TAGS, **job.provenance}
+    write_vrt(vrt, job.grid, "uint8", [band], nodata=_MASK_NODATA, tags=tags)
+    encode(vrt, out, job.compress)
+
+
+def _draw(job: _Job, layers: Mapping[str, Layer], out: Path) -> None:
+    places = [_place(job, layers, job.info.slots.index(slot)) for slot in _TRUE_COLOUR]
+    red, green, blue = (index for _, index in places)
+    write_quicklook(
+        out,
+        before=layers["before"].path,
+        after=places[0][0],
+        mask=layers["mask"].path,
+        rgb=(red, green, blue),
+    )

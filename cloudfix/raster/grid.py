@@ -1,0 +1,120 @@
+"""Grids: where a raster's pixels lie, apart from what they hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rioxarray  # noqa: F401 (registers the .rio accessor)
+from rasterio.transform import Affine
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from rasterio.crs import CRS
+
+_SAME = 1e-3
+"""Grids whose corners differ by less than this part of a pixel are the same."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A raster's reference system, its affine transform (pixel to map) and its size."""
+
+    crs: CRS | None
+    transform: Affine
+    height: int
+    width: int
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top in map units, of a rotated grid too."""
+        xs, ys = zip(*(_at(self.transform, *corner) for corner in self._corners), strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+    @property
+    def pixel(self) -> float:
+        """Side of a pixel in map units."""
+        return float(abs(self.transform.determinant) ** 0.5)
+
+    @property
+    def georeferenced(self) -> bool:
+        """Whether it lies anywhere at all."""
+        return self.crs is not None or not self.transform.almost_equals(Affine.identity())
+
+    def matches(self, other: Grid) -> bool:
+        """Whether both have the same pixels in the same places."""
+        if (self.height, self.width, self.crs) != (other.height, other.width, other.crs):
+            return False
+        inverse = ~self.transform
+        return all(
+            np.allclose(_at(inverse, *_at(other.transform, *corner)), corner, rtol=0, atol=_SAME)
+            for corner in self._corners
+        )
+
+    @property
+    def _corners(self) -> tuple[tuple[int, int], ...]:
+        return (0, 0), (self.width, 0), (0, self.height), (self.width, self.height)
+
+    def coords(self) -> dict[str, Any]:
+        """Coordinates of a DataArray on this grid, the pixels' centres; none where the grid is rotated."""
+        transform = self.transform
+        found: dict[str, Any] = {}
+        if transform.is_rectilinear:
+            found["x"] = ("x", transform.c + (np.arange(self.width) + 0.5) * transform.a)
+            found["y"] = ("y", transform.f + (np.arange(self.height) + 0.5) * transform.e)
+        return found
+
+
+def place(array: xr.DataArray, grid: Grid) -> xr.DataArray:
+    """Give a DataArray (..., y, x) the coordinates and the reference system of `grid`."""
+    placed = array.assign_coords(grid.coords())
+    if grid.crs is not None:
+        placed = placed.rio.write_crs(grid.crs)
+    located: xr.DataArray = placed.rio.write_transform(grid.transform)
+    return located
+
+
+def grid_of(array: xr.DataArray) -> Grid:
+    """The grid of a DataArray (..., y, x), also after it was cropped or thinned out by index.
+
+    The exact transform is kept in `spatial_ref`, which xarray does not update when it slices, so the
+    coordinates decide which part of it is left.
+    """
+    height, width = array.sizes["y"], array.sizes["x"]
+    crs = array.rio.crs
+    if "x" not in array.coords or "y" not in array.coords:
+        return Grid(crs, array.rio.transform(), height, width)
+    whole = array.rio.transform(recalc=False)
+    x, y = np.asarray(array["x"], dtype=float), np.asarray(array["y"], dtype=float)
+    transform = _part(whole, x, y)
+    return Grid(crs, transform, height, width)
+
+
+def _part(whole: Affine, x: np.ndarray, y: np.ndarray) -> Affine:
+    step_x = _step(x, whole.a)
+    step_y = _step(y, whole.e)
+    column = (x[0] - step_x / 2 - whole.c) / whole.a
+    row = (y[0] - step_y / 2 - whole.f) / whole.e
+    if (step_x, step_y) == (whole.a, whole.e) and _integral(column) and _integral(row):
+        left, top = _at(whole, round(column), round(row))
+        return Affine(whole.a, 0, left, 0, whole.e, top)
+    return Affine(step_x, 0, float(x[0] - step_x / 2), 0, step_y, float(y[0] - step_y / 2))
+
+
+def _at(transform: Affine, column: float, row: float) -> tuple[float, float]:
+    return (
+        transform.a * column + transform.b * row + transform.c,
+        transform.d * column + transform.e * row + transform.f,
+    )
+
+
+def _step(centres: np.ndarray, expected: float) -> float:
+    if len(centres) < 2:
+        return expected
+    step = float((centres[-1] - centres[0]) / (len(centres) - 1))
+    return expected if abs(step - expected) < abs(expected) * 1e-6 else step
+
+
+def _integral(value: float) -> bool:
+    return abs(value - round(value)) < _SAME

@@ -1,0 +1,61 @@
+"""What was recognised in a scene, in a form that travels in a DataArray's attributes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from cloudfix.errors import SceneError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@dataclass(frozen=True)
+class SceneInfo:
+    """How a scene's DN become reflectance, and which band is what.
+
+    Attributes:
+        sensor: name in `sensors.SENSORS`, or None where only the bands are known.
+        slots: per band its slot, "" for a band without one.
+        scale: per band; reflectance = DN * scale + offset, sun correction included.
+        offset: per band; the +1000 DN of newer Sentinel-2 products are included.
+        nodata: the DN that means "no data", or None; NaN is never data.
+        saturated: the DN that means "saturated", or None.
+        quality_band: name of the band with the product's own cloud classes, or None.
+        notes: what was assumed, a sentence each.
+    """
+
+    sensor: str | None
+    slots: tuple[str, ...]
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    nodata: float | None = None
+    saturated: float | None = None
+    quality_band: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_attrs(self) -> dict[str, Any]:
+        """JSON-able attributes, from which `of` makes the same record again."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def of(cls, scene: xr.DataArray) -> SceneInfo:
+        """The record of a scene made by `open_scene`.
+
+        Raises:
+            SceneError: the DataArray does not carry one.
+        """
+        missing = [field.name for field in fields(cls) if field.name not in scene.attrs]
+        if missing:
+            raise SceneError(
+                f"scene: DataArray without the attributes {', '.join(missing)}; "
+                "open the file with cloudfix.open_scene, or copy its attrs onto yours"
+            )
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            value = scene.attrs[field.name]
+            values[field.name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)

@@ -1,0 +1,167 @@
+"""Streaming a lazy scene into scratch GeoTIFFs: one pass over the dask graph, on any scheduler."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from cloudfix.raster.atomic import output_error
+from cloudfix.raster.header import opened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cloudfix.raster.grid import Grid
+
+BLOCK = 512
+"""Rows and columns of a block, in scratch files and in COGs."""
+
+_SPARE = 2**20
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An array (band, y, x) and the scratch file it goes to.
+
+    Attributes:
+        array: what to compute.
+        path: the scratch GeoTIFF.
+        resampling: of its overviews.
+        nodata: the value that its overviews leave out.
+        overviews: whether it needs any.
+    """
+
+    array: da.Array
+    path: Path
+    resampling: Resampling = Resampling.average
+    nodata: float | None = None
+    overviews: bool = True
+
+
+class RasterTarget:
+    """Where dask stores chunks: a GeoTIFF opened anew for each one.
+
+    So it works in worker processes that share the file system, too; dask's lock keeps them apart.
+    """
+
+    def __init__(
+        self, path: Path, name: Path, *, georeferenced: bool, advance: Callable[[], None] | None = None
+    ) -> None:
+        self._path = path
+        self._name = name
+        self._georeferenced = georeferenced
+        self._advance = advance
+        self._token = uuid.uuid4().hex
+
+    def __setitem__(self, key: tuple[slice, slice, slice], block: NDArray[Any]) -> None:
+        _, rows, columns = key
+        try:
+            require_space(self._path.parent, block.nbytes)
+            with opened(
+                self._path, "r+", georeferenced=self._georeferenced, NUM_THREADS="ALL_CPUS"
+            ) as dataset:
+                dataset.write(block, window=Window.from_slices(rows, columns))
+        except (RasterioError, OSError) as reason:
+            raise output_error(self._name, reason) from None
+        if self._advance is not None:
+            self._advance()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_advance": None}
+
+    def __dask_tokenize__(self) -> str:
+        # A run must never be taken for an earlier one on the same output.
+        return self._token
+
+
+def store(
+    layers: Sequence[Layer], grid: Grid, final: Path, progress: Callable[[int, int], None] | None
+) -> None:
+    """Compute all layers in one pass into their scratch files.
+
+    Args:
+        layers: what to compute; chunks cover all bands.
+        grid: of all of them.
+        final: the output that messages name.
+        progress: called with the numbers of done and of all chunks of the first layer. Worker processes
+            cannot call it: then it is called once, in the end.
+
+    Raises:
+        OutputError: the disk is full or fails.
+    """
+    total = layers[0].array.npartitions
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    for layer in layers:
+        create(layer.path, grid, layer.array.shape[0], layer.array.dtype, layer.nodata)
+    targets = [
+        RasterTarget(
+            layer.path,
+            final,
+            georeferenced=grid.georeferenced,
+            advance=advance if layer is layers[0] else None,
+        )
+        for layer in layers
+    ]
+    da.store([layer.array for layer in layers], targets, lock=True)  # type: ignore[arg-type]
+    if progress is not None and done < total:
+        progress(total, total)
+
+
+def create(path: Path, grid: Grid, count: int, dtype: np.dtype[Any], nodata: float | None) -> None:
+    """Make an empty scratch GeoTIFF: tiled, by band, quickly compressed."""
+    profile = {
+        "driver": "GTiff", "width": grid.width, "height": grid.height, "count": count, "dtype": dtype.name,
+        "nodata": nodata, "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "interleave": "band",
+        "compress": "zstd", "zstd_level": 1, "predictor": 2 if dtype.kind in "iu" else 3, "BIGTIFF": "YES",
+        "SPARSE_OK": True, "crs": grid.crs,
+    }  # fmt: skip
+    if grid.georeferenced:
+        profile["transform"] = grid.transform
+    with opened(path, "w", georeferenced=grid.georeferenced, **profile):
+        pass
+
+
+def add_overviews(layer: Layer, width: int, height: int) -> None:
+    """Build a scratch file's overviews, halving until one block holds the scene.
+
+    Raises:
+        OutputError: the disk is full or fails.
+    """
+    factors, factor = [], 1
+    while max(width, height) > BLOCK * factor:
+        factor *= 2
+        factors.append(factor)
+    if layer.overviews and factors:
+        require_space(layer.path.parent, layer.path.stat().st_size // 3)
+        with opened(layer.path, "r+", NUM_THREADS="ALL_CPUS") as dataset:
+            dataset.build_overviews(factors, layer.resampling)
+
+
+def require_space(folder: Path, size: int) -> None:
+    """Notice a full disk before GDAL does, which complains on stderr by itself.
+
+    Raises:
+        OSError: less than `size` bytes are free.
+    """
+    if shutil.disk_usage(folder).free < size + _SPARE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,0 +1,1 @@
+"""Restoration: masks chosen, tiles run through a network, blended and composited into the scene."""

@@ -1,0 +1,188 @@
+"""Weights on a device, run over batches of tiles of one shape."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+
+from cloudfix.errors import ModelError, UsageError
+from cloudfix.models.inputs import assemble, to_reflectance
+from cloudfix.models.weights import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
+
+    from cloudfix.models.cards import Card
+
+    Planes = Mapping[str, NDArray[np.float32]]
+
+Item = TypeVar("Item")
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""The arithmetic that convolutions may run in; sums, norms and attention scores stay in float32."""
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """Which weights run where and how; small enough to travel to any worker.
+
+    Attributes:
+        weights: registered name or path of a weights file.
+        checksum: of its tensors, so that a worker with other weights under that name refuses to mix in.
+        device: a torch device.
+        precision: a key of `PRECISIONS`.
+        batch_size: tiles in every call; the last batch is padded to it, so that one shape serves all.
+    """
+
+    weights: str
+    checksum: str
+    device: str
+    precision: str
+    batch_size: int
+
+
+def resolve_device(device: str) -> str:
+    """The torch device meant by `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises:
+        UsageError: this machine has no such device.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, _, index = device.partition(":")
+    available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if kind not in available or (index and not index.isdigit()):
+        raise UsageError(f"--device {device}: expected auto, cpu, cuda, cuda:N or mps")
+    if int(index or 0) >= available[kind]:
+        raise UsageError(f"--device {device}: this machine has {available[kind]} of them; use --device auto")
+    return device
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """The arithmetic meant by `auto`: bfloat16 where the hardware multiplies it, float32 elsewhere.
+
+    Raises:
+        UsageError: unknown, or float16 on a CPU.
+    """
+    if precision == "auto":
+        native = torch.cuda.is_bf16_supported() if device.startswith("cuda") else _cpu_multiplies_bf16(device)
+        return "bf16" if native else "fp32"
+    if precision not in PRECISIONS:
+        raise UsageError(f"--precision {precision}: expected auto, {', '.join(PRECISIONS)}")
+    if precision == "fp16" and device == "cpu":
+        raise UsageError("--precision fp16: needs a GPU; on a CPU use bf16 or fp32")
+    return precision
+
+
+def _cpu_multiplies_bf16(device: str) -> bool:
+    flags = torch.cpu.get_capabilities() if device == "cpu" else {}
+    return bool(flags.get("avx512_bf16") or flags.get("amx_bf16") or flags.get("bf16"))
+
+
+class Network:
+    """A loaded model that maps tiles of reflectance to tiles of reflectance.
+
+    On a CPU each batch runs on one core, and as many at a time as there are cores: rounding in float32 depends on how
+    many threads share a sum, and so would the output, were it not always one. (`torch.set_num_threads` has no scope
+    narrower than the process, so other work with torch in the same process runs on one core as well.)
+
+    Raises:
+        ModelError: the weights are not those of the plan.
+    """
+
+    def __init__(self, plan: NetworkPlan) -> None:
+        module, self.card = load(plan.weights, device=plan.device)
+        if self.card.checksum != plan.checksum:
+            raise ModelError(
+                f"{plan.weights}: checksum {self.card.checksum[:12]}… here, {plan.checksum[:12]}… where the run "
+                "began; install the same weights on every machine"
+            )
+        self._module = module.eval().to(memory_format=torch.channels_last)
+        self._plan = plan
+        on_cpu = plan.device == "cpu"
+        self._pool = ThreadPoolExecutor(
+            max_workers=torch.get_num_threads() if on_cpu else 1,
+            thread_name_prefix="network",
+            initializer=torch.set_num_threads if on_cpu else None,
+            initargs=(1,) if on_cpu else (),
+        )
+
+    def map(
+        self, batch: Callable[[Item], tuple[Planes, Planes]], items: Sequence[Item]
+    ) -> Iterator[NDArray[np.float32]]:
+        """Restore `batch(item)`, the optical and SAR planes of some tiles, for every item, in their order."""
+        return self._pool.map(lambda item: self.restore(*batch(item)), items)
+
+    def restore(self, optical: Planes, sar: Planes) -> NDArray[np.float32]:
+        """Restore up to `batch_size` tiles, on the calling thread.
+
+        Args:
+            optical: reflectance by slot, each (tiles, height, width).
+            sar: σ⁰ in dB by polarisation, each (tiles, height, width); empty without radar.
+
+        Returns:
+            Reflectance of every slot of the card, (tiles, slots, height, width).
+
+        Raises:
+            ModelError: the network gave NaN or infinity.
+        """
+        count = len(next(iter(optical.values())))
+        with torch.inference_mode():
+            inputs = assemble(self.card, self._on_device(optical), self._on_device(sar) or None)
+            with self._arithmetic():
+                outputs = self._module(inputs.contiguous(memory_format=torch.channels_last))
+            restored = to_reflectance(self.card, outputs.float())[:count].cpu().numpy()
+        if not np.isfinite(restored).all():
+            raise ModelError(
+                f"{self._plan.weights}: the network gave NaN or infinity in {self._plan.precision}; "
+                "run again with --precision fp32"
+            )
+        return restored
+
+    def _on_device(self, planes: Planes) -> dict[str, torch.Tensor]:
+        size = self._plan.batch_size
+        padded = {name: np.pad(a, ((0, size - len(a)), (0, 0), (0, 0))) for name, a in planes.items()}
+        return {name: torch.from_numpy(a).to(self._plan.device) for name, a in padded.items()}
+
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        if self._plan.precision == "fp32":
+            return nullcontext()
+        kind = self._plan.device.partition(":")[0]
+        return torch.autocast(kind, dtype=PRECISIONS[self._plan.precision])
+
+
+_LOADING = threading.Lock()
+
+
+def network(plan: NetworkPlan) -> Network:
+    """The loaded network of `plan`: once per process, however many threads ask at the same time."""
+    with _LOADING:
+        return _load(plan)
+
+
+_load = lru_cache(maxsize=2)(Network)
+
+
+def plan_network(
+    weights: str, card: Card, *, device: str, precision: str, batch_size: int | None
+) -> NetworkPlan:
+    """Settle what `auto` leaves open.
+
+    Raises:
+        UsageError: an option that this machine cannot serve.
+    """
+    device = resolve_device(device)
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"--batch-size {batch_size}: expected at least 1")
+    size = batch_size or (1 if device == "cpu" else 8)
+    return NetworkPlan(weights, card.checksum, device, resolve_precision(precision, device), size)

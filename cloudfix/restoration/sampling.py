@@ -1,0 +1,43 @@
+"""A sample of a scene, for statistics that should be the scene's and not a chunk's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dask
+
+from cloudfix.restoration.tiles import Window
+
+if TYPE_CHECKING:
+    import numpy as np
+    import xarray as xr
+    from numpy.typing import NDArray
+
+_WINDOWS = 4
+_SIDE = 512
+
+
+def sample_windows(height: int, width: int) -> list[Window]:
+    """At most 4 × 4 windows of 512² pixels, evenly spread; they depend on the scene's size alone.
+
+    A scene of up to 2048 pixels a side is covered whole.
+    """
+    return [
+        Window(top, bottom, left, right)
+        for top, bottom in _spread(height)
+        for left, right in _spread(width)
+    ]
+
+
+def sample_blocks(scene: xr.DataArray) -> list[NDArray[np.generic]]:
+    """The pixels of `scene` (band, y, x) under `sample_windows`, read at once."""
+    windows = sample_windows(*scene.shape[1:])
+    return list(dask.compute(*[scene.data[:, *window.slices] for window in windows]))
+
+
+def _spread(length: int) -> list[tuple[int, int]]:
+    count = min(_WINDOWS, -(-length // _SIDE))
+    side = min(_SIDE, -(-length // count))
+    last = length - side
+    starts = [round(k * last / max(count - 1, 1)) for k in range(count)]
+    return [(start, start + side) for start in starts]

@@ -1,0 +1,179 @@
+"""From pixels to restored pixels: the tiles of one chunk, and their compositing into the scene.
+
+These are the tasks of the Dask graph: pure functions of arrays and of a small record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cloudfix.restoration.network import NetworkPlan, network
+from cloudfix.restoration.tiles import FIXED_POINT, TileGrid, Window, cover
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cloudfix.raster.info import SceneInfo
+    from cloudfix.restoration.network import Planes
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the tasks of one restoration share.
+
+    Attributes:
+        info: radiometry, slots and nodata of the scene.
+        plan: the network to run.
+        grid: its tiles.
+        bands: index in the scene and index in the network's output of each band that is restored.
+        sar: polarisations of the SAR image, in order.
+        blanked: indices of the bands set to nodata under cloud.
+    """
+
+    info: SceneInfo
+    plan: NetworkPlan
+    grid: TileGrid
+    bands: tuple[tuple[int, int], ...]
+    sar: tuple[str, ...]
+    blanked: tuple[int, ...]
+
+
+def valid_pixels(dn: NDArray[np.generic], nodata: float | None) -> NDArray[np.bool_]:
+    """Where `dn` holds a measurement: neither NaN nor nodata; same shape."""
+    valid = np.isfinite(dn) if dn.dtype.kind == "f" else np.ones(dn.shape, bool)
+    if nodata is not None and not np.isnan(nodata):
+        valid &= dn != nodata
+    return valid
+
+
+def synthesise(
+    dn: NDArray[np.generic],
+    weight: NDArray[np.uint8],
+    sar: NDArray[np.float32] | None,
+    tiles: list[Window],
+    job: Job,
+) -> NDArray[np.int32] | None:
+    """Run the network over those of `tiles` that are needed and add them up, weighted, in fixed point.
+
+    Args:
+        dn: the scene under `cover(tiles)`, (bands, height, width).
+        weight: how much of the network's output is wanted, (height, width); tiles where it is 0 are skipped.
+        sar: dB on the same pixels, (polarisations, height, width).
+        tiles: windows on the scene.
+        job: the shared record.
+
+    Returns:
+        Reflectance in `FIXED_POINT` units, (restored bands, height, width); None if no tile was needed.
+    """
+    frame = cover(tiles)
+    needed = [tile for tile in tiles if weight[tile.within(frame).slices].any()]
+    if not needed:
+        return None
+    total = np.zeros((len(job.bands), *frame.shape), np.int32)
+    outputs = [output for _, output in job.bands]
+    size = job.plan.batch_size
+    groups = [needed[i : i + size] for i in range(0, len(needed), size)]
+
+    def batch(group: list[Window]) -> tuple[Planes, Planes]:
+        return _planes(dn, sar, [tile.within(frame) for tile in group], job)
+
+    for group, restored in zip(groups, network(job.plan).map(batch, groups), strict=True):
+        for tile, values in zip(group, restored, strict=True):
+            height, width = tile.shape
+            blended = values[outputs, :height, :width] * (job.grid.weight(tile) * FIXED_POINT)
+            total[:, *tile.within(frame).slices] += np.rint(blended).astype(np.int32)
+    return total
+
+
+def _planes(
+    dn: NDArray[np.generic], sar: NDArray[np.float32] | None, windows: list[Window], job: Job
+) -> tuple[Planes, Planes]:
+    """Reflectance by slot and dB by polarisation under `windows`, each (windows, tile, tile)."""
+    optical = {
+        slot: np.stack([_optical_tile(dn[band][w.slices], band, job) for w in windows])
+        for band, slot in enumerate(job.info.slots)
+        if slot
+    }
+    radar = {
+        name: np.stack([_mirrored(sar[k][w.slices], job.grid.tile) for w in windows])
+        for k, name in enumerate(job.sar)
+        if sar is not None
+    }
+    return optical, radar
+
+
+def _optical_tile(dn: NDArray[np.generic], band: int, job: Job) -> NDArray[np.float32]:
+    """Reflectance of one band of one tile; invalid pixels get the mean of the valid ones, so none is a value."""
+    valid = valid_pixels(dn, job.info.nodata)
+    reflectance = np.where(valid, dn, 0) * job.info.scale[band] + job.info.offset[band]
+    if not valid.all():
+        reflectance[~valid] = reflectance[valid].mean() if valid.any() else 0
+    return _mirrored(reflectance.astype(np.float32), job.grid.tile)
+
+
+def _mirrored(plane: NDArray[np.float32], tile: int) -> NDArray[np.float32]:
+    height, width = plane.shape
+    return np.pad(plane, ((0, tile - height), (0, tile - width)), mode="symmetric")
+
+
+def composite(
+    dn: NDArray[np.generic],
+    weight: NDArray[np.uint8],
+    chunk: Window,
+    frames: list[Window],
+    parts: list[NDArray[np.int32] | None],
+    job: Job,
+) -> NDArray[np.generic]:
+    """Put restored reflectance into the scene's DN, by `weight` / 255; where that is 0 not a bit changes.
+
+    Args:
+        dn: the chunk as it came, (bands, height, width).
+        weight: 0 … 255, (height, width).
+        chunk: where on the scene it lies.
+        frames: where each of `parts` lies.
+        parts: results of `synthesise` that reach into the chunk.
+        job: the shared record.
+
+    Returns:
+        DN, same shape and dtype.
+    """
+    wanted = weight > 0
+    if not wanted.any():
+        return dn
+    total = _gather(chunk, frames, parts, len(job.bands))
+    alpha = weight[wanted] / 255
+    result = dn.copy()
+    for k, (band, _) in enumerate(job.bands):
+        before = dn[band][wanted]
+        after = (total[k][wanted] / FIXED_POINT - job.info.offset[band]) / job.info.scale[band]
+        blended = storable(before + alpha * (after - before), dn.dtype, job.info)
+        result[band][wanted] = np.where(valid_pixels(before, job.info.nodata), blended, before)
+    for band in job.blanked:
+        result[band][wanted] = job.info.nodata
+    return result
+
+
+def _gather(
+    chunk: Window, frames: list[Window], parts: list[NDArray[np.int32] | None], bands: int
+) -> NDArray[np.int32]:
+    total = np.zeros((bands, *chunk.shape), np.int32)
+    for frame, part in zip(frames, parts, strict=True):
+        common = chunk.intersection(frame)
+        if part is not None and common is not None:
+            total[:, *common.within(chunk).slices] += part[:, *common.within(frame).slices]
+    return total
+
+
+def storable(dn: NDArray[np.float64], dtype: np.dtype[np.generic], info: SceneInfo) -> NDArray[np.generic]:
+    """`dn` in the scene's dtype: rounded, kept inside its range and off the values that mean something else."""
+    if dtype.kind == "f":
+        return dn.astype(dtype)
+    limits = np.iinfo(dtype)
+    low, high = int(limits.min), int(limits.max)
+    reserved = {info.nodata, info.saturated}
+    low += low in reserved
+    high -= high in reserved
+    return np.clip(np.rint(dn), low, high).astype(dtype)

@@ -1,0 +1,197 @@
+"""The invariants of restoration, on small scenes through the public API."""
+
+import warnings
+
+import dask
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+
+import cloudfix
+from cloudfix.errors import CloudfixWarning, MaskError, ModelError, UsageError
+
+
+@pytest.fixture
+def restored(write_scene, tiny_weights):
+    def run(path=None, *, chunks=64, nodata_at=(), **options):
+        scene = cloudfix.open_scene(path or write_scene(), chunks=chunks)
+        return scene, cloudfix.restore(scene, model=str(tiny_weights), **{"precision": "fp32"} | options)
+
+    return run
+
+
+def test_clear_pixels_are_untouched_bit_for_bit(restored):
+    scene, clear = restored(buffer=6)
+    before, after, weight = dask.compute(scene, clear["bands"], clear["synthesised"])
+    kept = (weight == 0).values
+    assert 0.2 < kept.mean() < 0.99
+    np.testing.assert_array_equal(after.values[:, kept], before.values[:, kept])
+    changed = (after != before).any("band").values
+    assert changed[~kept].mean() > 0.9
+
+
+def test_the_rim_blends_from_nothing_to_everything(restored):
+    _, clear = restored(buffer=6)
+    weight, mask = clear["synthesised"].values, clear["mask"].values
+    assert (weight[mask == 1] == 255).all()
+    rim = np.unique(weight[(mask == 0) & (weight > 0)])
+    assert rim.min() < 60
+    assert rim.max() > 180
+
+
+@pytest.mark.parametrize("chunks", [40, 64, 100, 512])
+def test_chunk_size_does_not_change_a_bit(restored, write_scene, chunks):
+    path = write_scene()
+    expected = restored(path, chunks=150)[1].compute(scheduler="synchronous")
+    xr.testing.assert_identical(restored(path, chunks=chunks)[1].compute(scheduler="threads"), expected)
+
+
+def test_precision_bf16_does_not_depend_on_chunks_either(restored, write_scene):
+    path = write_scene()
+    first, second = (restored(path, chunks=c, precision="bf16")[1]["bands"].values for c in (48, 150))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_the_distributed_scheduler_gives_the_same_bits(restored, write_scene):
+    distributed = pytest.importorskip("distributed")
+    path = write_scene()
+    expected = restored(path)[1]["bands"].compute(scheduler="threads")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        actual = client.compute(restored(path)[1]["bands"]).result()
+    np.testing.assert_array_equal(actual.values, expected.values)
+
+
+def test_no_step_at_tile_edges(write_scene, tiny_weights):
+    """Where a tile begins or ends, neighbours differ no more than elsewhere; without overlap they do."""
+    scene = cloudfix.open_scene(write_scene(64, 160, clouds=()))
+    flat = scene.copy(data=scene.data * 0 + 3000)
+
+    def steps(overlap):
+        options = {"model": str(tiny_weights), "overlap": overlap, "precision": "fp32", "replace_all": True}
+        clear = cloudfix.restore(flat, **options)["bands"].values.astype(float)
+        profile = np.abs(np.diff(clear, axis=2)).max(axis=(0, 1))
+        edges = np.zeros(159, bool)
+        edges[[k - 1 for k in (64 - overlap, 64, 128 - 2 * overlap, 128 - overlap)]] = True
+        return profile[edges].max(), profile[~edges].max()
+
+    at_edges, elsewhere = steps(overlap=16)
+    assert at_edges <= elsewhere
+    at_edges, elsewhere = steps(overlap=0)
+    assert at_edges > elsewhere
+
+
+def test_nan_costs_only_itself(write_scene, tiny_weights):
+    path = write_scene(dtype="float32", nodata=None)
+    scene = cloudfix.open_scene(path, sensor="sentinel-2-l1c")
+    holed = scene.copy(data=scene.data.compute())
+    holed[:, 40, 50] = np.nan
+    mask = xr.DataArray(np.ones(scene.shape[1:], np.uint8), dims=("y", "x"))
+    options = {"model": str(tiny_weights), "mask": mask, "precision": "fp32"}
+    whole = cloudfix.restore(scene, **options)["bands"].values
+    after = cloudfix.restore(holed.chunk(x=64, y=64), **options)["bands"].values
+    assert np.isnan(after[:, 40, 50]).all()
+    assert np.isnan(after).sum() == 13
+    np.testing.assert_allclose(after[:, :20, :20], whole[:, :20, :20], atol=600)
+
+
+def test_nodata_stays_and_never_reaches_the_network(restored, write_scene):
+    path = write_scene()
+    with rasterio.open(path, "r+") as file:
+        dn = file.read()
+        dn[:, 30:60, 40:60] = 0
+        file.write(dn)
+    scene, clear = restored(path, replace_all=True)
+    after = clear["bands"].values
+    hole = (dn == 0).all(axis=0)
+    assert (after[:, hole] == 0).all()
+    assert (after[:, ~hole] != 0).all()
+    assert (clear["mask"].values[hole] == 255).all()
+    assert (clear["synthesised"].values[hole] == 0).all()
+
+
+def test_a_restored_pixel_never_becomes_nodata(restored, write_scene):
+    path = write_scene(clouds=())
+    with rasterio.open(path, "r+") as file:
+        file.write(np.ones((13, 150, 170), "uint16"))
+    _, clear = restored(path, replace_all=True)
+    assert clear["bands"].values.min() >= 1
+
+
+def test_scenes_smaller_than_a_tile(restored, write_scene):
+    _, clear = restored(write_scene(20, 33, clouds=((2, 2, 9),)), replace_all=True)
+    assert clear["bands"].shape == (13, 20, 33)
+    assert np.isfinite(clear["bands"].values).all()
+
+
+def test_mask_given_as_file_decides(restored, write_scene, tmp_path):
+    path, mask_path = write_scene(), tmp_path / "mask.tif"
+    classes = np.zeros((150, 170), np.uint8)
+    classes[100:110, 100:110] = 2
+    with rasterio.open(path) as like:
+        profile = like.profile | {"count": 1, "dtype": "uint8", "nodata": 255}
+    with rasterio.open(mask_path, "w", **profile) as file:
+        file.write(classes, 1)
+    scene, clear = restored(path, mask=str(mask_path), buffer=0)
+    np.testing.assert_array_equal(clear["mask"].values, classes)
+    changed = (clear["bands"].values != scene.values).any(axis=0)
+    assert changed[classes == 2].mean() > 0.9
+    assert not changed[classes == 0].any()
+
+
+def test_sar_changes_the_answer_where_it_is(restored, write_scene, tmp_path):
+    path, sar = write_scene(), tmp_path / "s1.tif"
+    with rasterio.open(path) as like:
+        profile = like.profile | {"count": 2, "dtype": "float32", "nodata": None}
+    with rasterio.open(sar, "w", **profile) as file:
+        file.write(np.random.default_rng(1).normal(-12, 3, (2, 150, 170)).astype("float32"))
+        file.descriptions = ("VV", "VH")
+    without, guided = restored(path)[1]["bands"].values, restored(path, sar=str(sar))[1]["bands"].values
+    assert (without != guided).mean() > 0.01
+
+
+def test_unknown_bands_are_kept_or_blanked(write_scene, tiny_weights):
+    scene = cloudfix.open_scene(write_scene())
+    names = [*scene.band.values[:-1], "B99"]
+    attrs = scene.attrs | {"slots": [*scene.attrs["slots"][:-1], ""]}
+    scene = scene.assign_coords(band=names).assign_attrs(attrs)
+    options = {"model": str(tiny_weights), "precision": "fp32"}
+    with pytest.warns(CloudfixWarning, match="B99"):
+        kept = cloudfix.restore(scene, **options)
+    np.testing.assert_array_equal(kept["bands"].values[-1], scene.values[-1])
+    blanked = cloudfix.restore(scene, unknown_bands="blank", **options)
+    wanted = blanked["synthesised"].values > 0
+    assert (blanked["bands"].values[-1][wanted] == 0).all()
+    np.testing.assert_array_equal(blanked["bands"].values[-1][~wanted], scene.values[-1][~wanted])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"tile": 100}, UsageError, "--tile 100"),
+        ({"overlap": 60}, UsageError, "--overlap 60"),
+        ({"buffer": -1}, UsageError, "--buffer -1"),
+        ({"batch_size": 0}, UsageError, "--batch-size 0"),
+        ({"device": "cuda:99"}, UsageError, "--device cuda:99"),
+        ({"device": "toaster"}, UsageError, "--device toaster"),
+        ({"precision": "fp17"}, UsageError, "--precision fp17"),
+        ({"precision": "fp16", "device": "cpu"}, UsageError, "GPU"),
+        ({"unknown_bands": "drop"}, UsageError, "--unknown-bands drop"),
+        ({"mask": "nowhere.tif"}, MaskError, "nowhere.tif"),
+    ],
+)
+def test_wrong_options_are_one_line(restored, options, error, says):
+    with pytest.raises(error, match=says) as caught:
+        restored(**options)
+    assert "\n" not in str(caught.value)
+
+
+def test_bands_the_model_needs_are_named(restored, write_scene, tiny_weights):
+    scene = cloudfix.open_scene(write_scene())
+    part = scene.isel(band=[0, 1, 2])
+    attrs = {k: (v[:3] if isinstance(v, list) and len(v) == 13 else v) for k, v in scene.attrs.items()}
+    with pytest.raises(ModelError, match="red"), warnings.catch_warnings():
+        cloudfix.restore(part.assign_attrs(attrs), model=str(tiny_weights), mask=part[0] > 9999)
