@@ -23,6 +23,8 @@ from rasterio.windows import Window
 
 SAMPLE = Path(__file__).parent.parent / "sample_data" / "sentinel2_clear.tif"
 CLOUD_DN = 6000
+BRIGHTEST_DN = 1200
+"""Roofs and beaches of the texture are cut off here: the masks would call some of them cloud."""
 RUN = [sys.executable, "-m", "cloudfix", "run"]
 COPY = (
     "import sys, cloudfix; cloudfix.write_cog(cloudfix.open_scene(sys.argv[1], sensor='sentinel-2-l1c'), sys.argv[3])"
@@ -42,7 +44,7 @@ class Row:
 def make_scene(path: Path, side: int, clouds: int) -> None:
     """Write a 13-band Sentinel-2 L1C scene: the clear sample, mirrored, with `clouds` square clouds on it."""
     with rasterio.open(SAMPLE) as sample:
-        texture = sample.read()
+        texture = np.minimum(sample.read(), BRIGHTEST_DN)
         profile = sample.profile | {
             "width": side, "height": side, "tiled": True, "blockxsize": 512, "blockysize": 512,
             "compress": "zstd", "zstd_level": 1, "interleave": "band", "bigtiff": "if_safer",
@@ -77,10 +79,10 @@ def measure(what: str, side: int, command: list[str]) -> Row:
 
 
 def bench(folder: Path, side: int) -> list[Row]:
-    """Copy, run without a cloud, run with sparse clouds (one per 1 000² pixels)."""
+    """Copy, run without a cloud, run with sparse clouds (one of 128² per 5 million pixels)."""
     clear, cloudy, out = folder / f"clear{side}.tif", folder / f"cloudy{side}.tif", folder / "out.tif"
     make_scene(clear, side, clouds=0)
-    make_scene(cloudy, side, clouds=(side // 1000) ** 2)
+    make_scene(cloudy, side, clouds=(side // 1000) ** 2 // 5)
     rows = [measure("copy to a COG", side, [sys.executable, "-c", COPY, str(clear), "-o", str(out)])]
     for what, scene in (("run, no cloud", clear), ("run, sparse cloud", cloudy)):
         rows.append(measure(what, side, [*RUN, str(scene), "--sensor", "sentinel-2-l1c", "-o", str(out)]))

@@ -1,9 +1,9 @@
 """Cloud removal for Sentinel-2 and Landsat-8 scenes.
 
-    import cloudfix
-    scene = cloudfix.open_scene("scene.tif")
-    clear = cloudfix.restore(scene, sar="s1.tif")
-    cloudfix.write_cog(clear, "out.tif")
+import cloudfix
+scene = cloudfix.open_scene("scene.tif")
+clear = cloudfix.restore(scene, sar="s1.tif")
+cloudfix.write_cog(clear, "out.tif")
 """
 
 from importlib import import_module

@@ -71,8 +71,7 @@ def _record(scene: xr.DataArray) -> dict[str, Any]:
         "saturated": info.saturated,
         "quality_band": info.quality_band,
         "bands": [
-            {"name": name, "slot": slot, "scale": scale, "offset": offset}
-            for name, slot, scale, offset in bands
+            {"name": name, "slot": slot, "scale": scale, "offset": offset} for name, slot, scale, offset in bands
         ],
         "notes": list(info.notes),
     }

@@ -13,9 +13,7 @@ import typer
 if TYPE_CHECKING:
     from cloudfix.models import Card
 
-app = typer.Typer(
-    help="Weights: list them, show their cards, import published checkpoints.", no_args_is_help=True
-)
+app = typer.Typer(help="Weights: list them, show their cards, import published checkpoints.", no_args_is_help=True)
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -57,9 +55,7 @@ def show(
 def import_command(
     source: Annotated[Path, typer.Argument(metavar="FILE.pth", help="Checkpoint of the published code.")],
     name: Annotated[str, typer.Option("--as", metavar="NAME", help="Its architecture, or ARCHITECTURE.TAG.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE.safetensors", help="Where to write it.")
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.safetensors", help="Where to write it.")],
 ) -> None:
     """Turn a published checkpoint into weights for --model; nothing in it is executed."""
     from cloudfix.errors import UsageError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import Annotated, Any
 
 import typer
@@ -55,20 +55,14 @@ def run(
     ] = False,
     unknown_bands: Annotated[
         str,
-        typer.Option(
-            help="Bands the model does not know, under cloud: keep or blank (nodata).", rich_help_panel=MASKS
-        ),
+        typer.Option(help="Bands the model does not know, under cloud: keep or blank (nodata).", rich_help_panel=MASKS),
     ] = "keep",
     model: Annotated[
         str | None,
         typer.Option(help="Weights: a name of `cloudfix models list`, or a file.", rich_help_panel=NETWORK),
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=NETWORK)
-    ] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="auto, fp32, bf16 or fp16.", rich_help_panel=NETWORK)
-    ] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=NETWORK)] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.", rich_help_panel=NETWORK)] = "auto",
     tile: Annotated[
         int | None, typer.Option(help="Side of a tile, pixels; default the model's.", rich_help_panel=NETWORK)
     ] = None,
@@ -78,9 +72,7 @@ def run(
     batch_size: Annotated[
         int | None, typer.Option(help="Tiles at once; default by device.", rich_help_panel=NETWORK)
     ] = None,
-    mask_out: Annotated[
-        Path | None, typer.Option(help="Write the mask used, a COG.", rich_help_panel=OUTPUT)
-    ] = None,
+    mask_out: Annotated[Path | None, typer.Option(help="Write the mask used, a COG.", rich_help_panel=OUTPUT)] = None,
     quicklook: Annotated[
         Path | None, typer.Option(help="Write before | mask | after, a PNG.", rich_help_panel=OUTPUT)
     ] = None,

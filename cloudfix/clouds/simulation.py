@@ -214,15 +214,15 @@ def _cloud_light(draw: _Draw, slots: Sequence[str], recipe: CloudRecipe) -> tupl
     opaque parts of real Sentinel-2 L1C images.
     """
     height = draw.uniform(0, 1)
-    swir = draw.uniform(0.4, 1.05)
+    swir = draw.uniform(0.5, 1.15)
     relief = 1 + draw.uniform(0.02, 0.18) * draw.noise((16.0, 96.0))
     special = {
-        "nir09": 0.2 + 0.45 * height,
+        "nir09": 0.18 + 0.45 * height,
         "cirrus": 0.002 + 0.1 * height**4,
         "swir16": swir,
-        "swir22": swir * draw.uniform(0.65, 0.85),
+        "swir22": swir * draw.uniform(0.65, 0.9),
     }
-    tint = draw.uniform(-0.06, 0.1)
+    tint = draw.uniform(-0.05, 0.25)
     bands = [
         special[slot] if slot in special else 1 + tint * (WAVELENGTHS[slot] - 0.6) / 0.26 for slot in slots
     ]

@@ -118,7 +118,7 @@ def _infer_trunk(name: str, published: Mapping[str, Any]) -> dict[str, int]:
     features, in_channels = _shape(name, published, "net.0.weight")[:2]
     out_channels = _shape(name, published, f"net.{last}.weight")[0]
     blocks = last - 2
-    if blocks < 1 or out_channels > in_channels:
+    if not 1 <= blocks < len(published) or out_channels > in_channels:
         raise ModelError(
             f"{name} checkpoint: {in_channels} → {out_channels} channels and a last layer net.{last}; "
             "expected stem, blocks and a last convolution to no more channels than go in"

@@ -34,14 +34,12 @@ class Stage:
     @property
     def file(self) -> Path:
         """Where the output is made."""
-        return self.folder / self.final.name
+        return _folder(self.folder / "output") / self.final.name
 
     @property
     def scratch(self) -> Path:
         """A folder for files that the output is made of."""
-        folder = self.folder / "scratch"
-        folder.mkdir(exist_ok=True)
-        return folder
+        return _folder(self.folder / "scratch")
 
     def publish(self) -> None:
         """Let the finished file appear under its final name, replacing one that is there."""
@@ -84,10 +82,17 @@ def staging(final: Path) -> Iterator[Stage]:
 def output_error(path: Path, reason: Exception) -> OutputError:
     """One line for the ways in which writing fails."""
     if isinstance(reason, OSError) and reason.strerror:
-        text = reason.strerror.lower()
+        text = reason.strerror
     else:
         text = " ".join(str(reason.__cause__ or reason).split())
-    return OutputError(f"{path}: cannot be written ({text}); free some space or choose another folder")
+    return OutputError(
+        f"{path}: cannot be written ({text[:1].lower()}{text[1:]}); free some space or choose another folder"
+    )
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(exist_ok=True)
+    return path
 
 
 def _check(final: Path) -> None:

@@ -30,9 +30,7 @@ def check_path(path: Path, error: type[CloudfixError] = SceneError) -> None:
     try:
         size = path.stat().st_size
     except OSError as reason:
-        raise error(
-            f"{path}: {reason.strerror.lower() if reason.strerror else reason}; check the name"
-        ) from None
+        raise error(f"{path}: {reason.strerror.lower() if reason.strerror else reason}; check the name") from None
     if not path.is_file():
         raise error(f"{path}: is a folder; name the raster file in it")
     if size == 0:
@@ -51,8 +49,7 @@ def check_shape(
         raise error(f"{path}: has no bands of its own; name one of its subdatasets or band files instead")
     if width * height > MAX_PIXELS:
         raise error(
-            f"{path}: claims {width} × {height} pixels, more than any scene has ({MAX_PIXELS:.0e}); "
-            "the file is damaged"
+            f"{path}: claims {width} × {height} pixels, more than any scene has ({MAX_PIXELS:.0e}); the file is damaged"
         )
     if any(dtype.startswith("complex") for dtype in dtypes):
         raise error(f"{path}: holds complex numbers ({dtypes[0]}); detected amplitudes or DN were expected")
@@ -72,9 +69,7 @@ def check_complete(path: Path, dataset: Any, *, error: type[CloudfixError] = Sce
     size = path.stat().st_size
     end = max((offset + length for offset, length in block_extents(dataset)), default=0)
     if end > size:
-        raise error(
-            f"{path}: truncated, {size} bytes where its blocks need {end}; download or copy the file again"
-        )
+        raise error(f"{path}: truncated, {size} bytes where its blocks need {end}; download or copy the file again")
 
 
 def block_extents(dataset: Any) -> Iterator[tuple[int, int]]:

@@ -22,7 +22,7 @@ from cloudfix.raster.info import SceneInfo
 from cloudfix.raster.names import CLASS_BANDS
 from cloudfix.raster.quicklook import write_quicklook
 from cloudfix.raster.scene import reopen
-from cloudfix.raster.store import Layer, add_overviews, store
+from cloudfix.raster.store import Layer, add_overviews, require_space, store
 from cloudfix.raster.vrt import VrtBand, write_vrt
 
 if TYPE_CHECKING:
@@ -112,9 +112,7 @@ def _job(
     dataset = restored.to_dataset(name="bands") if isinstance(restored, xr.DataArray) else restored
     bands, mask = dataset["bands"], dataset.get("mask")
     if mask is None and len(paths) > 1:
-        raise SceneError(
-            f"{paths['bands']}: no mask to write; give a Dataset with the variables bands and mask"
-        )
+        raise SceneError(f"{paths['bands']}: no mask to write; give a Dataset with the variables bands and mask")
     bands = _chunked(bands)
     if mask is not None:
         mask = _chunked(mask.astype(np.uint8).expand_dims("band"))
@@ -158,6 +156,9 @@ def _check_names(paths: Sequence[Path], sources: Sequence[str]) -> None:
 def _make(job: _Job, stages: Mapping[str, Stage], progress: Callable[[int, int], None] | None) -> None:
     main = stages["bands"]
     layers = _layers(job, main.scratch, stages)
+    # Scratch files and a COG that does not get smaller, each with overviews of a third.
+    scratch = sum(layer.array.nbytes for layer in layers.values())
+    require_space(main.folder, (scratch + job.bands.nbytes) * 4 // 3)
     store(list(layers.values()), job.grid, main.final, progress)
     for layer in layers.values():
         add_overviews(layer, job.grid.width, job.grid.height)

@@ -12,7 +12,7 @@ import rasterio.shutil
 from cloudfix.errors import UsageError
 from cloudfix.raster.checks import block_extents
 from cloudfix.raster.header import opened
-from cloudfix.raster.store import BLOCK, require_space
+from cloudfix.raster.store import BLOCK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,8 +40,6 @@ def encode(vrt: Path, out: Path, compress: str) -> None:
         OSError: the disk is full or fails.
         rasterio.errors.RasterioError: GDAL fails.
     """
-    scratch = sum(file.stat().st_size for file in vrt.parent.iterdir())
-    require_space(out.parent, 0 if compress == "NONE" else scratch // 2)
     options = {
         "compress": compress, "blocksize": BLOCK, "bigtiff": "IF_SAFER", "num_threads": "ALL_CPUS",
         "overviews": "FORCE_USE_EXISTING",

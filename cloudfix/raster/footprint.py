@@ -52,7 +52,5 @@ def _far_apart(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 def pixel_on(grid: Grid, target: Grid) -> float:
     """Side of a pixel of `grid` in the units of the reference system of `target`."""
-    transform: Any = calculate_default_transform(grid.crs, target.crs, grid.width, grid.height, *grid.bounds)[
-        0
-    ]
+    transform: Any = calculate_default_transform(grid.crs, target.crs, grid.width, grid.height, *grid.bounds)[0]
     return float(abs(transform.determinant) ** 0.5)

@@ -11,6 +11,7 @@ from rasterio.transform import Affine
 
 if TYPE_CHECKING:
     import xarray as xr
+    from numpy.typing import NDArray
     from rasterio.crs import CRS
 
 _SAME = 1e-3
@@ -82,18 +83,22 @@ def grid_of(array: xr.DataArray) -> Grid:
     coordinates decide which part of it is left.
     """
     height, width = array.sizes["y"], array.sizes["x"]
-    crs = array.rio.crs
-    if "x" not in array.coords or "y" not in array.coords:
-        return Grid(crs, array.rio.transform(), height, width)
-    whole = array.rio.transform(recalc=False)
-    x, y = np.asarray(array["x"], dtype=float), np.asarray(array["y"], dtype=float)
-    transform = _part(whole, x, y)
-    return Grid(crs, transform, height, width)
+    whole = _stored_transform(array)
+    if "x" in array.coords and "y" in array.coords:
+        x, y = (np.asarray(array[axis], dtype=float) for axis in ("x", "y"))
+        whole = _part(whole, x, y)
+    return Grid(array.rio.crs, whole, height, width)
 
 
-def _part(whole: Affine, x: np.ndarray, y: np.ndarray) -> Affine:
-    step_x = _step(x, whole.a)
-    step_y = _step(y, whole.e)
+def _stored_transform(array: xr.DataArray) -> Affine:
+    mapping = array.coords.get(array.rio.grid_mapping)
+    text = "" if mapping is None else mapping.attrs.get("GeoTransform", "")
+    return Affine.from_gdal(*map(float, text.split())) if text else Affine.identity()
+
+
+def _part(whole: Affine, x: NDArray[np.float64], y: NDArray[np.float64]) -> Affine:
+    """The transform of the pixels at these centres; exactly that of `whole` as far as they are its pixels."""
+    step_x, step_y = _step(x, whole.a), _step(y, whole.e)
     column = (x[0] - step_x / 2 - whole.c) / whole.a
     row = (y[0] - step_y / 2 - whole.f) / whole.e
     if (step_x, step_y) == (whole.a, whole.e) and _integral(column) and _integral(row):
@@ -109,7 +114,7 @@ def _at(transform: Affine, column: float, row: float) -> tuple[float, float]:
     )
 
 
-def _step(centres: np.ndarray, expected: float) -> float:
+def _step(centres: NDArray[np.float64], expected: float) -> float:
     if len(centres) < 2:
         return expected
     step = float((centres[-1] - centres[0]) / (len(centres) - 1))

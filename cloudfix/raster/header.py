@@ -19,6 +19,8 @@ from cloudfix.raster.grid import Grid
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rasterio.crs import CRS
+
 _QUIET = threading.Lock()
 
 
@@ -46,9 +48,7 @@ class Header:
 
 
 @contextmanager
-def opened(
-    path: str | Path, mode: str = "r", *, georeferenced: bool = False, **options: Any
-) -> Iterator[Any]:
+def opened(path: str | Path, mode: str = "r", *, georeferenced: bool = False, **options: Any) -> Iterator[Any]:
     """Open a file, without rasterio's own warning about files that lie nowhere.
 
     Args:
@@ -93,12 +93,17 @@ def _unreadable(path: Path) -> str:
     return "not a raster that GDAL can read; a GeoTIFF, COG, VRT or JPEG2000 was expected"
 
 
+def _on_earth(crs: CRS | None) -> CRS | None:
+    """None for the local, unnamed systems that GDAL makes of files which only say what a pixel means."""
+    return crs if crs is not None and (crs.is_geographic or crs.is_projected) else None
+
+
 def _header(path: Path, dataset: Any) -> Header:
     stat = path.stat()
     return Header(
         path=str(path),
         driver=dataset.driver,
-        grid=Grid(dataset.crs, dataset.transform, dataset.height, dataset.width),
+        grid=Grid(_on_earth(dataset.crs), dataset.transform, dataset.height, dataset.width),
         stamp=(stat.st_size, stat.st_mtime_ns),
         dtypes=tuple(dataset.dtypes),
         nodata=tuple(dataset.nodatavals),

@@ -37,9 +37,7 @@ class SceneInfo:
 
     def to_attrs(self) -> dict[str, Any]:
         """JSON-able attributes, from which `of` makes the same record again."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def of(cls, scene: xr.DataArray) -> SceneInfo:

@@ -41,8 +41,6 @@ def open_mask(path: str | Path, like: xr.DataArray) -> xr.DataArray:
     nodata = header.nodata[0]
     unknown = nodata if same or nodata is not None else _OUTSIDE
     file = FileBands(header.path, header.stamp, (1,), header.grid, None if same else "nearest", nodata)
-    values = FileArray(
-        (file,), grid, np.dtype(header.dtypes[0]), fill=None if same else unknown, error=MaskError
-    )
+    values = FileArray((file,), grid, np.dtype(header.dtypes[0]), fill=None if same else unknown, error=MaskError)
     lazy = values.lazy((-1, *like.data.chunks[-2:]))[0]
     return place(xr.DataArray(lazy, dims=("y", "x"), name="mask", attrs={"unknown": unknown}), grid)

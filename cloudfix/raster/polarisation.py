@@ -36,9 +36,7 @@ def find_polarisations(headers: Sequence[Header]) -> tuple[dict[str, Place], str
     note = None
     if not any(names):
         if len(places) > len(SAR_SLOTS):
-            raise SarError(
-                f"{title}: {len(places)} bands of unknown polarisation; describe them as VV and VH"
-            )
+            raise SarError(f"{title}: {len(places)} bands of unknown polarisation; describe them as VV and VH")
         names = list(SAR_SLOTS[: len(places)])
         note = f"{title}: polarisations are not stated, taken as {', '.join(names).upper()} in this order"
     found: dict[str, Place] = {}

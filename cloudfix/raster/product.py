@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from cloudfix.raster.header import Header
 
 _SENSORS = (
-    (re.compile(r"S2MSI1C|MSIL1C|(?<![A-Z0-9])S2[A-D]_.*?_L1C(?![A-Z0-9])|_L1C_T\d"), "sentinel-2-l1c"),
-    (re.compile(r"S2MSI2A|MSIL2A|(?<![A-Z0-9])S2[A-D]_.*?_L2A(?![A-Z0-9])|_L2A_T\d"), "sentinel-2-l2a"),
+    (re.compile(r"S2MSI1C|MSIL1C|(?<![A-Z0-9])S2[A-D]_(?:.*_)?L1C(?![A-Z0-9])|_L1C_T\d"), "sentinel-2-l1c"),
+    (re.compile(r"S2MSI2A|MSIL2A|(?<![A-Z0-9])S2[A-D]_(?:.*_)?L2A(?![A-Z0-9])|_L2A_T\d"), "sentinel-2-l2a"),
     (re.compile(r"(?<![A-Z0-9])L[CO]0[89]_L1[A-Z]{2}_"), "landsat-8-l1"),
     (re.compile(r"(?<![A-Z0-9])L[CO]0[89]_L2[A-Z]{2}_"), "landsat-8-l2"),
     (re.compile(r"(?<![A-Z0-9])T\d\d[A-Z]{3}_\d{8}T\d{6}_[A-Z0-9]{3}_[126]0M(?![A-Z0-9])"), "sentinel-2-l2a"),
@@ -25,7 +25,7 @@ _FAMILIES = (
     (re.compile(r"(?<![A-Z0-9])SENTINEL-?2|(?<![A-Z0-9])S2[A-D]?_"), "sentinel-2"),
     (re.compile(r"LANDSAT[_-][89](?!\d)|(?<![A-Z0-9])L[CO]?0?[89]_|(?<![A-Z0-9])L[CO]8\d{13}"), "landsat-8"),
 )
-_OLD_LANDSAT = re.compile(r"(?<![A-Z0-9])L[ETM]0[1-7]_L[12]|LANDSAT[_-][1-7](?!\d)")
+_FOREIGN = re.compile(r"(?<![A-Z0-9])L[ETM]0[1-7]_L[12]|LANDSAT[_-][1-7](?!\d)|HLS\.L30")
 _LEVELS = {"sentinel-2": {"1C": "l1c", "2A": "l2a"}, "landsat-8": {"L1": "l1", "L2": "l2"}}
 
 _BASELINE = re.compile(r"_N(\d{4})_")
@@ -39,15 +39,15 @@ def sensor_evidence(headers: Sequence[Header]) -> str | None:
         SceneError: the product is of an older Landsat, whose bands have other numbers.
     """
     for text in _texts(headers):
-        if _OLD_LANDSAT.search(text):
+        if _FOREIGN.search(text):
             raise SceneError(
-                f"{headers[0].path}: Landsat 1–7 product; Landsat-8/9 or Sentinel-2 was expected "
-                "(name its bands by common names in --bands to use it all the same)"
+                f"{headers[0].path}: its bands are not numbered as Landsat-8/9's or Sentinel-2's, which were "
+                "expected; --sensor and --bands can say which they are"
             )
         for pattern, sensor in _SENSORS:
             if pattern.search(text):
                 return sensor
-    for text in _texts(headers):
+    for text in _own_texts(headers):
         for pattern, family in _FAMILIES:
             if pattern.search(text):
                 return _with_level(family, headers[0].tags)
@@ -55,11 +55,14 @@ def sensor_evidence(headers: Sequence[Header]) -> str | None:
 
 
 def _texts(headers: Sequence[Header]) -> Iterator[str]:
+    yield from _own_texts(headers)
+    yield from (folder.name.upper() for folder in Path(headers[0].path).absolute().parents)
+
+
+def _own_texts(headers: Sequence[Header]) -> Iterator[str]:
     first = headers[0]
     yield from (f"{key}={value}".upper() for key, value in first.tags.items())
-    path = Path(first.path).absolute()
-    yield path.stem.upper()
-    yield from (folder.name.upper() for folder in path.parents)
+    yield Path(first.path).stem.upper()
 
 
 def _with_level(family: str, tags: dict[str, str]) -> str:

@@ -54,15 +54,11 @@ def _thumbnail(path: Path, bands: Sequence[int], resampling: Resampling) -> np.m
         panel = (WIDTH - 2 * _GAP) // 3
         factor = min(1.0, panel / dataset.width, WIDTH / dataset.height)
         height, width = (max(1, round(side * factor)) for side in dataset.shape)
-        values = dataset.read(
-            list(bands), out_shape=(len(bands), height, width), resampling=resampling, masked=True
-        )
+        values = dataset.read(list(bands), out_shape=(len(bands), height, width), resampling=resampling, masked=True)
     return np.ma.masked_invalid(values)
 
 
-def _limits(
-    image: np.ma.MaskedArray[Any, Any], clear: NDArray[np.bool_]
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def _limits(image: np.ma.MaskedArray[Any, Any], clear: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Per band the DN shown as black and as white; those of all valid pixels if none is clear."""
     valid = ~np.ma.getmaskarray(image).any(axis=0)
     chosen = valid & clear if (valid & clear).any() else valid
@@ -73,9 +69,7 @@ def _limits(
     return low[:, None, None], np.maximum(high, low + 1e-6)[:, None, None]
 
 
-def _stretched(
-    image: np.ma.MaskedArray[Any, Any], low: NDArray[Any], high: NDArray[Any]
-) -> NDArray[np.uint8]:
+def _stretched(image: np.ma.MaskedArray[Any, Any], low: NDArray[Any], high: NDArray[Any]) -> NDArray[np.uint8]:
     level = np.ma.masked_array((image.astype(float) - low) / (high - low)).filled(0)
     shown: NDArray[np.uint8] = (np.clip(level, 0, 1) * 255).round().astype(np.uint8)
     return shown

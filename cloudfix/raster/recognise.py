@@ -74,9 +74,7 @@ def _given_names(title: str, headers: Sequence[Header], bands: Sequence[str] | N
         return None
     count = sum(header.count for header in headers)
     if len(bands) != count:
-        raise SceneError(
-            f"{title}: --bands names {len(bands)} bands, the scene has {count}; name each one, in order"
-        )
+        raise SceneError(f"{title}: --bands names {len(bands)} bands, the scene has {count}; name each one, in order")
     return [band_name(band) or band for band in bands]
 
 
@@ -91,7 +89,7 @@ def _read_names(headers: Sequence[Header]) -> list[str]:
 
 def _names_in(header: Header) -> list[str]:
     if header.dtypes[0] == "uint8" and header.colorinterp[:3] == ("red", "green", "blue"):
-        return [*header.colorinterp]
+        return [name if name in {"red", "green", "blue", "alpha"} else "" for name in header.colorinterp]
     labels = [
         [description, *(tags.get(key, "") for key in ("BANDNAME", "BAND_NAME", "name", "common_name"))]
         for description, tags in zip(header.descriptions, header.band_tags, strict=True)
@@ -111,9 +109,7 @@ def _only_counted(names: Sequence[str], evidence: str | None) -> bool:
     return counted and not landsat
 
 
-def _sensor_of(
-    title: str, names: Sequence[str], evidence: str | None, dtype: str
-) -> tuple[Sensor | None, str | None]:
+def _sensor_of(title: str, names: Sequence[str], evidence: str | None, dtype: str) -> tuple[Sensor | None, str | None]:
     if evidence is not None and evidence not in {"sentinel-2", "landsat-8"}:
         return sensors.get(evidence), None
     found = set(names)

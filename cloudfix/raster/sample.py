@@ -23,9 +23,7 @@ def sample_windows(height: int, width: int, *, per_side: int = 4, size: int = 64
         Windows (rows, columns), none beyond the raster, no two overlapping.
     """
     return tuple(
-        (rows, columns)
-        for rows in _spans(height, per_side, size)
-        for columns in _spans(width, per_side, size)
+        (rows, columns) for rows in _spans(height, per_side, size) for columns in _spans(width, per_side, size)
     )
 
 
@@ -60,9 +58,7 @@ def value_range(block: NDArray[Any], nodata: float | None) -> ValueRange:
         invalid |= values == nodata
     shown = np.ma.masked_array(values, mask=invalid)
     low, high = shown.min(axis=1).astype(float), shown.max(axis=1).astype(float)
-    return ValueRange(
-        tuple(low.filled(np.nan).tolist()), tuple(high.filled(np.nan).tolist()), int((~invalid).sum())
-    )
+    return ValueRange(tuple(low.filled(np.nan).tolist()), tuple(high.filled(np.nan).tolist()), int((~invalid).sum()))
 
 
 def sample_range(

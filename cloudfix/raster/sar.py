@@ -108,9 +108,7 @@ def _sample(header: Header, indexes: tuple[int, ...]) -> NDArray[np.float32]:
     array = FileArray((own,), header.grid, np.dtype("float32"), error=SarError)
     scale, offset, nodata = _calibration(header, indexes)
     blocks = [array.read(rows, columns) for rows, columns in sample_windows(*array.shape[1:])]
-    return np.concatenate(
-        [_calibrated(block, scale, offset, nodata, jointly=False).ravel() for block in blocks]
-    )
+    return np.concatenate([_calibrated(block, scale, offset, nodata, jointly=False).ravel() for block in blocks])
 
 
 def _calibration(
@@ -194,6 +192,4 @@ def _check_aligned(header: Header, grid: Grid, notes: list[str]) -> None:
             f"{header.path}: {own.width} × {own.height} pixels on a scene of {grid.width} × {grid.height}, "
             f"and {which} has no coordinate reference system to bring them together; assign one"
         )
-    notes.append(
-        f"{header.path}: {which} has no coordinate reference system; taken as aligned pixel by pixel"
-    )
+    notes.append(f"{header.path}: {which} has no coordinate reference system; taken as aligned pixel by pixel")

@@ -31,7 +31,7 @@ def open_scene(
     *,
     sensor: str | None = None,
     bands: Sequence[str] | None = None,
-    chunks: int = 1024,
+    chunks: int = 512,
 ) -> xr.DataArray:
     """Open a scene lazily, recognise its sensor and bands, and check that it can be what it seems.
 
@@ -90,9 +90,7 @@ def reopen(scene: xr.DataArray, chunks: int) -> xr.DataArray:
     return _open(scene.attrs.get("source", []), info.sensor, scene["band"].values.tolist(), chunks)
 
 
-def _open(
-    sources: Sequence[str | Path], sensor: str | None, bands: Sequence[str] | None, chunks: int
-) -> xr.DataArray:
+def _open(sources: Sequence[str | Path], sensor: str | None, bands: Sequence[str] | None, chunks: int) -> xr.DataArray:
     if not sources:
         raise SceneError("no files given; name a raster, or the files of its bands")
     headers = [read_header(item) for item in sources]
@@ -124,9 +122,7 @@ def _assemble(headers: Sequence[Header], found: Recognised) -> tuple[FileArray, 
             )
         )
     dtype = np.result_type(*(dtype for header in headers for dtype in header.dtypes))
-    notes = (
-        () if grid.crs else (f"{title_of(headers)}: no coordinate reference system; the output has none too",)
-    )
+    notes = () if grid.crs else (f"{title_of(headers)}: no coordinate reference system; the output has none too",)
     return FileArray(tuple(files), grid, dtype), notes
 
 
@@ -151,8 +147,7 @@ def _check_together(first: Header, other: Header) -> None:
     slack = max(a.pixel, b.pixel) * 1.01
     if max(abs(p - q) for p, q in zip(a.bounds, b.bounds, strict=True)) > slack:
         raise SceneError(
-            f"{other.path}: covers {_extent(b)}, but {first.path} covers {_extent(a)}; "
-            "give the bands of one product"
+            f"{other.path}: covers {_extent(b)}, but {first.path} covers {_extent(a)}; give the bands of one product"
         )
 
 
@@ -212,9 +207,7 @@ def _data_array(
 ) -> xr.DataArray:
     attrs = info.to_attrs() | _file_attrs(headers, found)
     lazy = array.lazy((-1, chunks, chunks))
-    scene = xr.DataArray(
-        lazy, dims=("band", "y", "x"), coords={"band": list(found.names)}, attrs=attrs, name="scene"
-    )
+    scene = xr.DataArray(lazy, dims=("band", "y", "x"), coords={"band": list(found.names)}, attrs=attrs, name="scene")
     return place(scene, array.grid)
 
 

@@ -133,9 +133,7 @@ def _read(dataset: Any, indexes: tuple[int, ...], window: Window, dtype: np.dtyp
     return values
 
 
-def _read_blockwise(
-    warped: Any, indexes: tuple[int, ...], window: Window, dtype: np.dtype[Any]
-) -> NDArray[Any]:
+def _read_blockwise(warped: Any, indexes: tuple[int, ...], window: Window, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Read a window block by block of the whole warped raster.
 
     GDAL approximates the transform between points that depend on what it is asked for, so that values would

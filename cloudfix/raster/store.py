@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from cloudfix.raster.grid import Grid
 
 BLOCK = 512
 """Rows and columns of a block, in scratch files and in COGs."""
+
 
 _SPARE = 2**20
 
@@ -70,9 +70,7 @@ class RasterTarget:
         _, rows, columns = key
         try:
             require_space(self._path.parent, block.nbytes)
-            with opened(
-                self._path, "r+", georeferenced=self._georeferenced, NUM_THREADS="ALL_CPUS"
-            ) as dataset:
+            with opened(self._path, "r+", georeferenced=self._georeferenced, SPARSE_OK=True) as dataset:
                 dataset.write(block, window=Window.from_slices(rows, columns))
         except (RasterioError, OSError) as reason:
             raise output_error(self._name, reason) from None
@@ -87,9 +85,7 @@ class RasterTarget:
         return self._token
 
 
-def store(
-    layers: Sequence[Layer], grid: Grid, final: Path, progress: Callable[[int, int], None] | None
-) -> None:
+def store(layers: Sequence[Layer], grid: Grid, final: Path, progress: Callable[[int, int], None] | None) -> None:
     """Compute all layers in one pass into their scratch files.
 
     Args:
@@ -112,7 +108,7 @@ def store(
             progress(done, total)
 
     for layer in layers:
-        create(layer.path, grid, layer.array.shape[0], layer.array.dtype, layer.nodata)
+        create(layer, grid)
     targets = [
         RasterTarget(
             layer.path,
@@ -127,17 +123,20 @@ def store(
         progress(total, total)
 
 
-def create(path: Path, grid: Grid, count: int, dtype: np.dtype[Any], nodata: float | None) -> None:
-    """Make an empty scratch GeoTIFF: tiled, by band, quickly compressed."""
+def create(layer: Layer, grid: Grid) -> None:
+    """Make a layer's empty scratch GeoTIFF: tiled, by band.
+
+    Not compressed: with noisy DN, ZSTD 1 took four times as long to write and ten times to build overviews. And space
+    that is known beforehand can be checked beforehand.
+    """
     profile = {
-        "driver": "GTiff", "width": grid.width, "height": grid.height, "count": count, "dtype": dtype.name,
-        "nodata": nodata, "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "interleave": "band",
-        "compress": "zstd", "zstd_level": 1, "predictor": 2 if dtype.kind in "iu" else 3, "BIGTIFF": "YES",
-        "SPARSE_OK": True, "crs": grid.crs,
+        "driver": "GTiff", "width": grid.width, "height": grid.height, "count": layer.array.shape[0],
+        "dtype": layer.array.dtype.name, "nodata": layer.nodata, "crs": grid.crs, "interleave": "band",
+        "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "BIGTIFF": "YES", "SPARSE_OK": True,
     }  # fmt: skip
     if grid.georeferenced:
         profile["transform"] = grid.transform
-    with opened(path, "w", georeferenced=grid.georeferenced, **profile):
+    with opened(layer.path, "w", georeferenced=grid.georeferenced, **profile):
         pass
 
 
@@ -145,23 +144,26 @@ def add_overviews(layer: Layer, width: int, height: int) -> None:
     """Build a scratch file's overviews, halving until one block holds the scene.
 
     Raises:
-        OutputError: the disk is full or fails.
+        OSError: the disk is full or fails.
+        rasterio.errors.RasterioError: GDAL fails.
     """
     factors, factor = [], 1
     while max(width, height) > BLOCK * factor:
         factor *= 2
         factors.append(factor)
     if layer.overviews and factors:
-        require_space(layer.path.parent, layer.path.stat().st_size // 3)
-        with opened(layer.path, "r+", NUM_THREADS="ALL_CPUS") as dataset:
+        require_space(layer.path.parent, layer.array.nbytes // 3)
+        with opened(layer.path, "r+") as dataset:
             dataset.build_overviews(factors, layer.resampling)
 
 
 def require_space(folder: Path, size: int) -> None:
-    """Notice a full disk before GDAL does, which complains on stderr by itself.
+    """Notice a full disk before GDAL does, which also complains on stderr.
 
     Raises:
         OSError: less than `size` bytes are free.
     """
-    if shutil.disk_usage(folder).free < size + _SPARE:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    free = shutil.disk_usage(folder).free
+    if free < size + _SPARE:
+        text = f"{os.strerror(errno.ENOSPC)}: {size / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free"
+        raise OSError(errno.ENOSPC, text)

@@ -55,7 +55,8 @@ def write_vrt(
     with opened(path, "r+") as dataset:
         _describe(dataset, grid, bands)
         dataset.nodata = nodata
-        dataset.update_tags(**tags)
+        # Without a reference system GDAL would make up a local one to hold this.
+        dataset.update_tags(**{key: text for key, text in tags.items() if grid.crs or key != "AREA_OR_POINT"})
 
 
 def _describe(dataset: Any, grid: Grid, bands: Sequence[VrtBand]) -> None:

@@ -1,13 +1,16 @@
-"""Which pixels are restored: the mask's source, its classes, and how far its rim reaches."""
+"""Which pixels are restored: what decides it, and how far its rim reaches."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.base import tokenize
+from scipy import ndimage
 
 from cloudfix.clouds import plugins, quality, spectral
 from cloudfix.clouds.buffer import feather
@@ -15,104 +18,145 @@ from cloudfix.clouds.classes import CLEAR, CLOUD, NODATA, SHADOW
 from cloudfix.errors import MaskError, UsageError
 from cloudfix.raster.info import SceneInfo
 from cloudfix.raster.mask import open_mask
-from cloudfix.restoration.graph import map_windows
+from cloudfix.restoration.graph import Call, as_array, tasks, windows
+from cloudfix.restoration.pixels import reflectance_by_slot, valid_pixels
 from cloudfix.restoration.sampling import sample_blocks
-from cloudfix.restoration.synthesis import valid_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import dask.array as da
     from numpy.typing import NDArray
 
-    from cloudfix.restoration.graph import Chunks
     from cloudfix.restoration.tiles import Window
 
 FULL_WEIGHT = 255
 MAX_BUFFER = 200
+SHADOW_REACH = 64
+"""Pixels between a cloud and what the spectral rules may call its shadow; dark land further off is dark land."""
+CASTER_SIDE = 9
+"""Pixels that a cloud needs each way to cast such a shadow: roofs and beaches are smaller."""
 
 
-def cloud_classes(scene: xr.DataArray, mask: str | Path | xr.DataArray | None) -> tuple[da.Array, str]:
-    """The classes of every pixel, lazily, and the name of what decided them.
+@dataclass(frozen=True)
+class MaskSource:
+    """What decides the classes.
 
-    In this order: the mask that was given (an array, a file, a plug-in's name), the product's own quality band, the
-    spectral rules of DSen2-CR.
+    Attributes:
+        name: for the provenance.
+        classify: (DN, *extra) of a window to its uint8 classes.
+        halo: pixels of context that `classify` needs.
+        extra: further arrays (y, x) on the scene's grid.
+    """
+
+    name: str
+    classify: Callable[..., NDArray[np.uint8]]
+    halo: int = 0
+    extra: tuple[da.Array, ...] = ()
+
+
+def classify(
+    scene: xr.DataArray, mask: str | Path | xr.DataArray | None, buffer: int, *, replace_all: bool
+) -> tuple[da.Array, da.Array, str]:
+    """Class and weight of every pixel, lazily.
+
+    The classes come from the mask that was given (an array, a file, a plug-in's name), else the product's own quality
+    band, else the spectral rules of DSen2-CR.
+
+    Args:
+        scene: from `open_scene`.
+        mask: what was given, or None.
+        buffer: pixels around cloud and shadow over which the weight falls.
+        replace_all: give full weight to every pixel that has data.
 
     Returns:
-        (y, x) uint8 of `cloudfix.clouds.classes`, in the scene's chunks; and the source for the provenance.
+        Classes (y, x) of `cloudfix.clouds.classes`; how much of the network's output each pixel takes (y, x), 255 on
+        cloud and shadow, falling to 0 at the end of the buffer, 0 on nodata; and the source's name.
 
     Raises:
         MaskError: the mask does not fit the scene, or nothing can make one.
-    """
-    info = SceneInfo.of(scene)
-    if mask is not None:
-        return _given(scene, info, mask)
-    if info.quality_band is not None:
-        return _from_quality_band(scene, info), info.quality_band
-    if not spectral.missing_slots([slot for slot in info.slots if slot]):
-        return _from_spectral_rules(scene, info), "spectral rules (DSen2-CR)"
-    raise MaskError(
-        f"no cloud mask: the bands {', '.join(scene.band.values)} hold no SCL, QA_PIXEL or BQA, and the spectral "
-        f"rules also need {', '.join(spectral.missing_slots(info.slots))}; give one with --mask FILE"
-    )
-
-
-def synthesis_weight(classes: da.Array, buffer: int) -> da.Array:
-    """How much of the network's output each pixel takes, 0 … 255.
-
-    255 on cloud and shadow, falling to 0 over `buffer` pixels around them; 0 on nodata.
-
-    Raises:
         UsageError: a buffer that is negative or too wide.
     """
     if not 0 <= buffer <= MAX_BUFFER:
         raise UsageError(f"--buffer {buffer}: expected 0 to {MAX_BUFFER} pixels")
+    info = SceneInfo.of(scene)
+    source = choose(scene, info, mask)
+    reach = FULL_WEIGHT if replace_all else buffer
+    halo = 0 if replace_all else source.halo + buffer
+    array, height, width = scene.data, *scene.shape[1:]
+    calls = {}
+    for index, window in windows(array.chunks[1:]).items():
+        grown = window.grow(max(halo, source.halo), height, width)
+        function = partial(
+            _classes_and_weight, source.classify, info, buffer, window.within(grown), replace_all=replace_all
+        )
+        calls[0, *index] = Call(function, tuple((a, grown) for a in (array, *source.extra)))
+    name = f"classify-{tokenize(array.name, [a.name for a in source.extra], source.name, source.classify, reach)}"
+    both = as_array(name, tasks(name, calls), array.chunks[1:], np.dtype(np.uint8), bands=2)
+    return both[0], both[1], source.name
 
-    def weigh(block: NDArray[np.uint8], core: Window) -> NDArray[np.uint8]:
-        masked = (block == CLOUD) | (block == SHADOW)
-        weight = np.ceil(feather(masked, buffer) * FULL_WEIGHT).astype(np.uint8)
-        weight[block == NODATA] = 0
-        return weight[core.slices]
 
-    return map_windows(weigh, classes, classes.chunks, halo=buffer, dtype=np.dtype(np.uint8))
+def choose(scene: xr.DataArray, info: SceneInfo, mask: str | Path | xr.DataArray | None) -> MaskSource:
+    """What decides the classes of `scene`.
 
-
-def reflectance_by_slot(
-    dn: NDArray[np.generic], info: SceneInfo
-) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
-    """Reflectance (H, W) of every slot, NaN where a band holds none, and where the scene has any data.
-
-    A DN of 0 in one band of a pixel that has data in others is a dark measurement, although 0 also means nodata:
-    Sentinel-2's cirrus band holds it all the time.
+    Raises:
+        MaskError: the mask does not fit the scene, or nothing can make one.
     """
-    valid = valid_pixels(dn, info.nodata)
-    planes = {
-        slot: (dn[k] * info.scale[k] + info.offset[k]).astype(np.float32)
-        for k, slot in enumerate(info.slots)
-        if slot
-    }
-    if info.nodata != 0:
-        for k, slot in enumerate(info.slots):
-            if slot:
-                planes[slot][~valid[k]] = np.nan
-    return planes, valid.any(axis=0)
+    if mask is not None:
+        return _given(scene, info, mask)
+    if info.quality_band is not None:
+        index = scene.band.values.tolist().index(info.quality_band)
+        return MaskSource(info.quality_band, partial(_from_quality_band, info.quality_band, index))
+    missing = spectral.missing_slots([slot for slot in info.slots if slot])
+    if not missing:
+        halo = spectral.HALO + CASTER_SIDE // 2 + SHADOW_REACH
+        rules = partial(_from_spectral_rules, info, _shadow_thresholds(scene, info))
+        return MaskSource("spectral rules (DSen2-CR)", rules, halo)
+    raise MaskError(
+        f"no cloud mask: the bands {', '.join(scene.band.values)} hold no SCL, QA_PIXEL or BQA, and the spectral "
+        f"rules also need {', '.join(missing)}; give one with --mask FILE"
+    )
 
 
-def _given(
-    scene: xr.DataArray, info: SceneInfo, mask: str | Path | xr.DataArray
-) -> tuple[da.Array, str]:
+def _given(scene: xr.DataArray, info: SceneInfo, mask: str | Path | xr.DataArray) -> MaskSource:
+    chunks = scene.data.chunks[1:]
     if isinstance(mask, xr.DataArray):
         if mask.shape != scene.shape[1:]:
             raise MaskError(f"mask: shape {mask.shape}, expected the scene's {scene.shape[1:]}")
-        return _with_nodata(scene, info, da.asarray(mask.data).astype(np.uint8)), "array"
+        values = mask.chunk({"y": chunks[0], "x": chunks[1]}).data
+        return MaskSource("array", partial(_from_values, None), extra=(values,))
     if isinstance(mask, Path) or Path(mask).exists() or mask not in plugins.names():
-        values = open_mask(mask, scene)
-        classes = values.data.map_blocks(_mask_classes, values.attrs["unknown"], dtype=np.uint8)
-        return _with_nodata(scene, info, classes), f"file {Path(mask).name}"
-    plugin = plugins.find(mask)
-    return _per_window(scene, info, plugin, halo=plugins.halo(plugin)), f"plug-in {mask}"
+        opened = open_mask(mask, scene)
+        rule = partial(_from_values, opened.attrs["unknown"])
+        return MaskSource(f"file {Path(mask).name}", rule, extra=(opened.data,))
+    detector = plugins.find(mask)
+    return MaskSource(f"plug-in {mask}", partial(_from_detector, info, detector), plugins.halo(detector))
 
 
-def _mask_classes(values: NDArray[Any], unknown: float | None) -> NDArray[np.uint8]:
+def _classes_and_weight(
+    function: Callable[..., NDArray[np.uint8]],
+    info: SceneInfo,
+    buffer: int,
+    core: Window,
+    dn: NDArray[Any],
+    *extra: NDArray[Any],
+    replace_all: bool,
+) -> NDArray[np.uint8]:
+    """Classes and weights (2, height, width) of the window `core` of a block."""
+    slots = [k for k, slot in enumerate(info.slots) if slot]
+    empty = ~valid_pixels(dn[slots], info.nodata).any(axis=0)
+    classes = function(dn, *extra)
+    classes = np.where(empty, np.uint8(NODATA), np.where(classes == NODATA, np.uint8(CLEAR), classes))
+    if replace_all:
+        weight = np.full(classes.shape, FULL_WEIGHT, np.uint8)
+    else:
+        wanted = (classes == CLOUD) | (classes == SHADOW)
+        weight = np.ceil(feather(wanted, buffer) * FULL_WEIGHT).astype(np.uint8)
+    weight[empty] = 0
+    return np.stack([plane[core.slices] for plane in (classes, weight)])
+
+
+def _from_values(unknown: float | None, _dn: NDArray[Any], values: NDArray[Any]) -> NDArray[np.uint8]:
     """0 is clear, 2 is shadow, every other value is cloud; what is unknown counts as clear."""
     classes = np.where(values == CLEAR, np.uint8(CLEAR), np.uint8(CLOUD))
     classes[values == SHADOW] = SHADOW
@@ -122,32 +166,27 @@ def _mask_classes(values: NDArray[Any], unknown: float | None) -> NDArray[np.uin
     return classes
 
 
-def _from_quality_band(scene: xr.DataArray, info: SceneInfo) -> da.Array:
-    name = info.quality_band or ""
-    band = scene.sel(band=name).data
-    return _with_nodata(scene, info, band.map_blocks(_quality, name, dtype=np.uint8))
+def _from_quality_band(name: str, index: int, dn: NDArray[Any]) -> NDArray[np.uint8]:
+    return quality.classes_from(name, dn[index])
 
 
-def _quality(band: NDArray[np.integer[Any]], name: str) -> NDArray[np.uint8]:
-    return quality.classes_from(name, band)
+def _from_detector(info: SceneInfo, detector: plugins.Detector, dn: NDArray[Any]) -> NDArray[np.uint8]:
+    return detector(*reflectance_by_slot(dn, info))
 
 
-def _from_spectral_rules(scene: xr.DataArray, info: SceneInfo) -> da.Array:
-    thresholds = _shadow_thresholds(scene, info)
-
-    def classify(
-        reflectance: dict[str, NDArray[np.float32]], valid: NDArray[np.bool_]
-    ) -> NDArray[np.uint8]:
-        return spectral.classes(reflectance, thresholds, valid)
-
-    return _per_window(scene, info, classify, halo=spectral.HALO)
+def _from_spectral_rules(info: SceneInfo, thresholds: spectral.ShadowThresholds, dn: NDArray[Any]) -> NDArray[np.uint8]:
+    reflectance, valid = reflectance_by_slot(dn, info)
+    classes = spectral.classes(reflectance, thresholds, valid)
+    casters = ndimage.binary_erosion(classes == CLOUD, np.ones((CASTER_SIDE, CASTER_SIDE), bool))
+    far = feather(casters, SHADOW_REACH) == 0
+    return np.where((classes == SHADOW) & far, np.uint8(CLEAR), classes)
 
 
 def _shadow_thresholds(scene: xr.DataArray, info: SceneInfo) -> spectral.ShadowThresholds:
     """Thresholds from the scene's cloud-free pixels.
 
-    The published rule takes all pixels. Cloud raises the means by so much that dark land counts as shadow: over a third of
-    the Sentinel-2 sample.
+    The published rule takes all pixels. Cloud raises the means by so much that dark land counts as shadow: over a third
+    of the Sentinel-2 sample.
     """
     parts = []
     for block in sample_blocks(scene):
@@ -155,33 +194,3 @@ def _shadow_thresholds(scene: xr.DataArray, info: SceneInfo) -> spectral.ShadowT
         cloudy = spectral.cloud_score(reflectance, valid) >= spectral.THRESHOLD
         parts.append(spectral.shadow_statistics(reflectance, valid & ~cloudy))
     return spectral.shadow_thresholds(parts)
-
-
-def _per_window(
-    scene: xr.DataArray, info: SceneInfo, classify: Callable[..., NDArray[np.uint8]], *, halo: int
-) -> da.Array:
-    def classify_window(dn: NDArray[np.generic], core: Window) -> NDArray[np.uint8]:
-        reflectance, valid = reflectance_by_slot(dn, info)
-        return np.where(valid, classify(reflectance, valid), np.uint8(NODATA))[core.slices]
-
-    return map_windows(
-        classify_window, scene.data, _chunks(scene), halo=halo, dtype=np.dtype(np.uint8)
-    )
-
-
-def _with_nodata(scene: xr.DataArray, info: SceneInfo, classes: da.Array) -> da.Array:
-    """`classes` in the scene's chunks, with NODATA exactly where the scene holds nothing in any of its slots."""
-    slots = [k for k, slot in enumerate(info.slots) if slot]
-
-    def combine(dn: NDArray[np.generic], own: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        empty = ~valid_pixels(dn[slots], info.nodata).any(axis=0)
-        known = np.where(own == NODATA, np.uint8(CLEAR), own)
-        return np.where(empty, np.uint8(NODATA), known).astype(np.uint8)
-
-    return da.map_blocks(
-        combine, scene.data, classes.rechunk(_chunks(scene)), dtype=np.uint8, drop_axis=0
-    )
-
-
-def _chunks(scene: xr.DataArray) -> Chunks:
-    return scene.data.chunks[1:]

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -107,14 +107,14 @@ class Network:
                 f"{plan.weights}: checksum {self.card.checksum[:12]}… here, {plan.checksum[:12]}… where the run "
                 "began; install the same weights on every machine"
             )
-        self._module = module.eval().to(memory_format=torch.channels_last)
+        # torch declares this overload for tensors only.
+        self._module = module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._plan = plan
         on_cpu = plan.device == "cpu"
         self._pool = ThreadPoolExecutor(
             max_workers=torch.get_num_threads() if on_cpu else 1,
             thread_name_prefix="network",
-            initializer=torch.set_num_threads if on_cpu else None,
-            initargs=(1,) if on_cpu else (),
+            initializer=partial(torch.set_num_threads, 1) if on_cpu else None,
         )
 
     def map(
@@ -173,9 +173,7 @@ def network(plan: NetworkPlan) -> Network:
 _load = lru_cache(maxsize=2)(Network)
 
 
-def plan_network(
-    weights: str, card: Card, *, device: str, precision: str, batch_size: int | None
-) -> NetworkPlan:
+def plan_network(weights: str, card: Card, *, device: str, precision: str, batch_size: int | None) -> NetworkPlan:
     """Settle what `auto` leaves open.
 
     Raises:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-import dask
-import dask.array as da
-import numpy as np
 import xarray as xr
+from dask.base import tokenize
 
 import cloudfix
 from cloudfix.errors import CloudfixWarning, ModelError, UsageError
@@ -19,16 +18,21 @@ from cloudfix.raster.fingerprint import fingerprint
 from cloudfix.raster.info import SceneInfo
 from cloudfix.raster.sar import open_sar
 from cloudfix.restoration import masking
-from cloudfix.restoration.graph import assemble
+from cloudfix.restoration.graph import Call, as_array, tasks, windows
 from cloudfix.restoration.network import plan_network
 from cloudfix.restoration.synthesis import Job, composite, synthesise
-from cloudfix.restoration.tiles import TileGrid, Window, chunk_windows, cover
+from cloudfix.restoration.tiles import TileGrid, cover
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import dask.array as da
+
     from cloudfix.models.cards import Card
+
+CHUNK = 512
+"""Rows and columns of a chunk of a scene that came without any."""
 
 
 def restore(
@@ -69,17 +73,18 @@ def restore(
     Raises:
         CloudfixError: options, bands, mask, SAR or weights that do not go together.
     """
+    scene = scene.chunk({"band": -1} if scene.chunks else {"band": -1, "y": CHUNK, "x": CHUNK})
     info = SceneInfo.of(scene)
     name = model or registry.default_for(info.slots)
     card = read_card(name)
     radar = open_sar(sar, scene) if sar is not None and not isinstance(sar, xr.DataArray) else sar
-    classes, mask_source = masking.cloud_classes(scene, mask)
-    weight = _weight(classes, buffer, replace_all=replace_all)
+    classes, weight, mask_source = masking.classify(scene, mask, buffer, replace_all=replace_all)
     job = Job(
         info=info,
         plan=plan_network(name, card, device=device, precision=precision, batch_size=batch_size),
         grid=TileGrid(
-            *scene.shape[1:],
+            height=scene.sizes["y"],
+            width=scene.sizes["x"],
             tile=tile or card.tile,
             overlap=card.overlap if overlap is None else overlap,
         ),
@@ -99,38 +104,34 @@ def restore(
     )
 
 
-def _weight(classes: da.Array, buffer: int, *, replace_all: bool) -> da.Array:
-    if not replace_all:
-        return masking.synthesis_weight(classes, buffer)
-    return da.where(classes == masking.NODATA, 0, masking.FULL_WEIGHT).astype(np.uint8)
-
-
 def _restored(scene: da.Array, weight: da.Array, radar: da.Array | None, job: Job) -> da.Array:
     """Every tile is computed by the one chunk in which it begins, and handed to the chunks that it reaches into."""
-    chunks = scene.chunks[1:]
-    run = dask.delayed(synthesise, pure=True)
-    frames: list[Window] = []
-    parts: list[Any] = []
-    for _, chunk in chunk_windows(*chunks):
-        if tiles := job.grid.owned(chunk):
-            frame = cover(tiles)
-            frames.append(frame)
-            guide = None if radar is None else radar[:, *frame.slices]
-            parts.append(run(scene[:, *frame.slices], weight[frame.slices], guide, tiles, job))
-    put = dask.delayed(composite, pure=True)
-
-    def make(chunk: Window) -> Any:
-        reaching = [k for k, frame in enumerate(frames) if chunk.intersection(frame)]
-        return put(
-            scene[:, *chunk.slices],
-            weight[chunk.slices],
-            chunk,
-            [frames[k] for k in reaching],
-            [parts[k] for k in reaching],
-            job,
+    chunks = windows(scene.chunks[1:])
+    token = tokenize(scene.name, weight.name, radar.name if radar is not None else None, job)
+    owned = {index: job.grid.owned(chunk) for index, chunk in chunks.items()}
+    frames = {index: cover(tiles) for index, tiles in owned.items() if tiles}
+    guides = () if radar is None else (radar,)
+    syntheses = {
+        index: Call(partial(synthesise, job, owned[index]), tuple((a, frame) for a in (scene, weight, *guides)))
+        for index, frame in frames.items()
+    }
+    parts = f"synthesise-{token}"
+    outputs = {}
+    for index, chunk in chunks.items():
+        reaching = [near for near in frames if chunk.intersection(frames[near])]
+        outputs[0, *index] = Call(
+            partial(composite, job, chunk, [frames[near] for near in reaching]),
+            ((scene, chunk), (weight, chunk)),
+            tuple((parts, *near) for near in reaching),
         )
-
-    return assemble(chunks, make, scene.dtype, bands=scene.shape[0])
+    name = f"restore-{token}"
+    return as_array(
+        name,
+        tasks(name, outputs, tasks(parts, syntheses)),
+        scene.chunks[1:],
+        scene.dtype,
+        bands=scene.shape[0],
+    )
 
 
 def _restored_bands(scene: xr.DataArray, info: SceneInfo, card: Card) -> tuple[tuple[int, int], ...]:
@@ -140,9 +141,7 @@ def _restored_bands(scene: xr.DataArray, info: SceneInfo, card: Card) -> tuple[t
             f"{card.name}: needs {', '.join(card.required)}, and the bands {', '.join(scene.band.values)} hold no "
             f"{', '.join(missing)}; choose another --model, or name the bands with --bands"
         )
-    return tuple(
-        (band, card.slots.index(slot)) for band, slot in enumerate(info.slots) if slot in card.slots
-    )
+    return tuple((band, card.slots.index(slot)) for band, slot in enumerate(info.slots) if slot in card.slots)
 
 
 def _blanked(scene: xr.DataArray, info: SceneInfo, card: Card, unknown_bands: str) -> tuple[int, ...]:

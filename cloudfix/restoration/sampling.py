@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import dask
+import dask.base as dask
 
 from cloudfix.restoration.tiles import Window
 
 if TYPE_CHECKING:
-    import numpy as np
     import xarray as xr
     from numpy.typing import NDArray
 
@@ -22,17 +21,14 @@ def sample_windows(height: int, width: int) -> list[Window]:
 
     A scene of up to 2048 pixels a side is covered whole.
     """
-    return [
-        Window(top, bottom, left, right)
-        for top, bottom in _spread(height)
-        for left, right in _spread(width)
-    ]
+    return [Window(top, bottom, left, right) for top, bottom in _spread(height) for left, right in _spread(width)]
 
 
-def sample_blocks(scene: xr.DataArray) -> list[NDArray[np.generic]]:
+def sample_blocks(scene: xr.DataArray) -> list[NDArray[Any]]:
     """The pixels of `scene` (band, y, x) under `sample_windows`, read at once."""
     windows = sample_windows(*scene.shape[1:])
-    return list(dask.compute(*[scene.data[:, *window.slices] for window in windows]))
+    blocks = [scene.data[:, *window.slices] for window in windows]
+    return list(dask.compute(*blocks))  # type: ignore[no-untyped-call]
 
 
 def _spread(length: int) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cloudfix.restoration.network import NetworkPlan, network
+from cloudfix.restoration.pixels import storable, valid_pixels
 from cloudfix.restoration.tiles import FIXED_POINT, TileGrid, Window, cover
 
 if TYPE_CHECKING:
@@ -41,29 +42,21 @@ class Job:
     blanked: tuple[int, ...]
 
 
-def valid_pixels(dn: NDArray[np.generic], nodata: float | None) -> NDArray[np.bool_]:
-    """Where `dn` holds a measurement: neither NaN nor nodata; same shape."""
-    valid = np.isfinite(dn) if dn.dtype.kind == "f" else np.ones(dn.shape, bool)
-    if nodata is not None and not np.isnan(nodata):
-        valid &= dn != nodata
-    return valid
-
-
 def synthesise(
+    job: Job,
+    tiles: list[Window],
     dn: NDArray[np.generic],
     weight: NDArray[np.uint8],
-    sar: NDArray[np.float32] | None,
-    tiles: list[Window],
-    job: Job,
+    sar: NDArray[np.float32] | None = None,
 ) -> NDArray[np.int32] | None:
     """Run the network over those of `tiles` that are needed and add them up, weighted, in fixed point.
 
     Args:
+        job: the shared record.
+        tiles: windows on the scene.
         dn: the scene under `cover(tiles)`, (bands, height, width).
         weight: how much of the network's output is wanted, (height, width); tiles where it is 0 are skipped.
         sar: dB on the same pixels, (polarisations, height, width).
-        tiles: windows on the scene.
-        job: the shared record.
 
     Returns:
         Reflectance in `FIXED_POINT` units, (restored bands, height, width); None if no tile was needed.
@@ -120,22 +113,22 @@ def _mirrored(plane: NDArray[np.float32], tile: int) -> NDArray[np.float32]:
 
 
 def composite(
-    dn: NDArray[np.generic],
-    weight: NDArray[np.uint8],
+    job: Job,
     chunk: Window,
     frames: list[Window],
+    dn: NDArray[np.generic],
+    weight: NDArray[np.uint8],
     parts: list[NDArray[np.int32] | None],
-    job: Job,
 ) -> NDArray[np.generic]:
     """Put restored reflectance into the scene's DN, by `weight` / 255; where that is 0 not a bit changes.
 
     Args:
+        job: the shared record.
+        chunk: where on the scene the chunk lies.
+        frames: where each of `parts` lies.
         dn: the chunk as it came, (bands, height, width).
         weight: 0 … 255, (height, width).
-        chunk: where on the scene it lies.
-        frames: where each of `parts` lies.
         parts: results of `synthesise` that reach into the chunk.
-        job: the shared record.
 
     Returns:
         DN, same shape and dtype.
@@ -165,15 +158,3 @@ def _gather(
         if part is not None and common is not None:
             total[:, *common.within(chunk).slices] += part[:, *common.within(frame).slices]
     return total
-
-
-def storable(dn: NDArray[np.float64], dtype: np.dtype[np.generic], info: SceneInfo) -> NDArray[np.generic]:
-    """`dn` in the scene's dtype: rounded, kept inside its range and off the values that mean something else."""
-    if dtype.kind == "f":
-        return dn.astype(dtype)
-    limits = np.iinfo(dtype)
-    low, high = int(limits.min), int(limits.max)
-    reserved = {info.nodata, info.saturated}
-    low += low in reserved
-    high -= high in reserved
-    return np.clip(np.rint(dn), low, high).astype(dtype)

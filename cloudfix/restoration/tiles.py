@@ -63,9 +63,7 @@ class Window(NamedTuple):
 
     def within(self, outer: Window) -> Window:
         """The same pixels counted from the corner of `outer`."""
-        return Window(
-            self.top - outer.top, self.bottom - outer.top, self.left - outer.left, self.right - outer.left
-        )
+        return Window(self.top - outer.top, self.bottom - outer.top, self.left - outer.left, self.right - outer.left)
 
 
 def origins(length: int, tile: int, overlap: int) -> tuple[int, ...]:
@@ -92,8 +90,7 @@ def blend_weights(length: int, tile: int, overlap: int) -> NDArray[np.float64]:
     total = np.zeros(max(length, tile))
     for start, weight in zip(starts, weights, strict=True):
         total[start : start + tile] += weight
-    for start, weight in zip(starts, weights, strict=True):
-        weight /= total[start : start + tile]
+    weights /= np.stack([total[start : start + tile] for start in starts])
     weights[:, length:] = 0
     return weights
 

@@ -156,7 +156,8 @@ class BatchSampler:
         fate = self._random.random()
         if sample.sar is None or fate < sampling.sar_dropped:
             return nothing
-        sar = sample.sar[window] + np.float32(self._random.uniform(-sampling.sar_gain, sampling.sar_gain))
+        gain = self._random.uniform(-sampling.sar_gain, sampling.sar_gain, (len(SAR_SLOTS), 1, 1))
+        sar = sample.sar[window] + gain.astype(np.float32)
         if fate < 1.5 * sampling.sar_dropped:
             sar[int(self._random.integers(len(SAR_SLOTS)))] = np.nan
         return sar

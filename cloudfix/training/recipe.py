@@ -37,7 +37,7 @@ class Sampling:
     Attributes:
         real: share of crops from real cloudy and clear pairs; the others get simulated cloud.
         gain: brightness of an image, and of each of its bands, is varied by up to these factors − 1.
-        sar_gain: SAR is varied by up to so many dB.
+        sar_gain: each SAR channel is varied by up to so many dB.
         sar_dropped: share of crops whose SAR is withheld, both channels; half as many lose one.
         band_sets: share of crops that are cut down to the named band set; the rest keep all bands.
         slot_dropped: share of crops that lose one more slot.

@@ -33,7 +33,16 @@ def test_a_scene_becomes_a_valid_cog_with_all_that_it_had(run, write_scene, tmp_
     valid, errors, warnings = cog_validate(str(out), strict=True)
     assert valid, (errors, warnings)
     with rasterio.open(source) as before, rasterio.open(out) as after:
-        for attribute in ("crs", "transform", "dtypes", "nodata", "descriptions", "scales", "offsets", "shape"):
+        for attribute in (
+            "crs",
+            "transform",
+            "dtypes",
+            "nodata",
+            "descriptions",
+            "scales",
+            "offsets",
+            "shape",
+        ):
             assert getattr(after, attribute) == getattr(before, attribute), attribute
         assert after.tags()["ORIGIN"] == "a test"
         assert after.tags()["CLOUDFIX_MODEL"] == "aca-crnet.tiny"
@@ -78,7 +87,17 @@ def test_two_runs_are_byte_identical(run, write_scene, tmp_path):
 def test_killed_in_mid_run_it_leaves_nothing_and_runs_again(write_scene, tiny_weights, tmp_path):
     source = write_scene(1500, 1500, clouds=((0, 0, 1500),))
     out = tmp_path / "out.tif"
-    command = [sys.executable, "-m", "cloudfix", "run", str(source), "-o", str(out), "--model", str(tiny_weights)]
+    command = [
+        sys.executable,
+        "-m",
+        "cloudfix",
+        "run",
+        str(source),
+        "-o",
+        str(out),
+        "--model",
+        str(tiny_weights),
+    ]
     process = subprocess.Popen([*command, "--tile", "32", "--overlap", "16"], stderr=subprocess.DEVNULL)
     partial = tmp_path / ".out.tif.partial"
     deadline = time.monotonic() + 60
@@ -98,7 +117,10 @@ def test_killed_in_mid_run_it_leaves_nothing_and_runs_again(write_scene, tiny_we
 
 def test_the_landsat_sample_runs_with_the_weights_of_the_package(run, samples, tmp_path):
     run(samples / "landsat8_scene.tif", "-o", "out.tif", model=False)
-    with rasterio.open(samples / "landsat8_scene.tif") as before, rasterio.open(tmp_path / "out.tif") as after:
+    with (
+        rasterio.open(samples / "landsat8_scene.tif") as before,
+        rasterio.open(tmp_path / "out.tif") as after,
+    ):
         a, b = before.read().astype(float), after.read().astype(float)
         assert after.tags()["CLOUDFIX_MASK"] == "BQA"
         assert after.crs == before.crs

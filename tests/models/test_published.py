@@ -50,14 +50,14 @@ def test_every_form_of_a_checkpoint_loads(state: dict[str, Any], form: str) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"net.3.net.conv1.weight": None}, "1 missing: net.3.net.conv1.weight;"),
+        ({"net.3.net.conv1.weight": None}, r"1 missing: net\.3\.net\.conv1\.weight;"),
         ({"net.4.net.conv3.weight": np.zeros(3)}, "1 unknown: net.4.net.conv3.weight;"),
         ({"net.0.bias": np.zeros(7)}, r"1 of another shape: net.0.bias \(7 for 32\);"),
         ({f"extra{i}": np.zeros(1) for i in range(9)}, "9 unknown: extra0, extra1, extra2, …;"),
         ({"net.0.weight": None}, "expected 'net.0.weight'"),
         ({"net.0.weight": np.zeros(4)}, r"holds 'net.0.weight' of shape \(4,\)"),
-        ({"net.10.weight": None}, "15 → 15 channels and a last layer net.0|expected stem"),
-        ({"net.9000.weight": np.zeros((13, 32, 3, 3))}, "missing: net.10.net.conv1.weight"),
+        ({"net.10.weight": None}, r"15 → 32 channels and a last layer net\.0;"),
+        ({"net.9000.weight": np.zeros((13, 32, 3, 3))}, r"a last layer net\.9000;"),
     ],
 )
 def test_what_does_not_fit_is_named(state: dict[str, Any], change: dict[str, Any], message: str) -> None:
@@ -68,9 +68,9 @@ def test_what_does_not_fit_is_named(state: dict[str, Any], change: dict[str, Any
 
 
 def test_checkpoint_of_another_architecture_is_refused(state: dict[str, Any], seeded: ModuleType) -> None:
-    with pytest.raises(ModelError, match="missing: net.6.net.att.bias.0.bias"):
+    with pytest.raises(ModelError, match=r"missing: net\.6\.net\.att\.bias\.0\.bias"):
         convert("aca-crnet", state)
-    with pytest.raises(ModelError, match="28 unknown: net.6.net.att"):
+    with pytest.raises(ModelError, match=r"28 unknown: net\.6\.net\.att"):
         convert("dsen2-cr", seeded.state_dict("aca_crnet_tiny"))
     for name in ("scpm", "thiefcloud", "ac-attention"):
         with pytest.raises(ModelError, match=f"{name} checkpoint: "):

@@ -106,12 +106,12 @@ def test_names_are_those_of_the_files(saved: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(registry, "_files", lambda: {"aca-crnet.test": named})
     assert registry.list_weights() == ("aca-crnet.test",)
     assert load("aca-crnet.test")[1].name == card.name
-    with pytest.raises(ModelError, match="did you mean 'aca-crnet.test'"):
+    with pytest.raises(ModelError, match=r"did you mean 'aca-crnet\.test'"):
         load("aca-crnet.tset")
 
 
 def test_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(ModelError, match="no/such.safetensors: no such file"):
+    with pytest.raises(ModelError, match=r"no/such\.safetensors: no such file"):
         read_card("no/such.safetensors")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from rasterio.transform import Affine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -44,15 +43,16 @@ def raster(tmp_path: Path) -> Callable[..., Path]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if crs is not None:
-            profile |= {"crs": crs, "transform": transform or Affine(pixel, 0, ORIGIN[0], 0, -pixel, ORIGIN[1])}
+            profile |= {
+                "crs": crs,
+                "transform": transform or Affine(pixel, 0, ORIGIN[0], 0, -pixel, ORIGIN[1]),
+            }
         count, height, width = data.shape
         if path.suffix == ".jp2":
             profile |= {"driver": "JP2OpenJPEG", "QUALITY": 100, "REVERSIBLE": "YES"}
         else:
             profile |= {"driver": "GTiff"}
-        with rasterio.open(
-            path, "w", width=width, height=height, count=count, dtype=data.dtype, **profile
-        ) as out:
+        with rasterio.open(path, "w", width=width, height=height, count=count, dtype=data.dtype, **profile) as out:
             out.write(data)
             out.update_tags(**(tags or {}))
             for index, text in enumerate(descriptions, start=1):
@@ -72,13 +72,3 @@ def dn(rng: np.random.Generator) -> Callable[..., NDArray[Any]]:
         return rng.integers(low, high, (count, height, width)).astype("uint16")
 
     return make
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder of real imagery, which is not part of the repository."""
-    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("CLOUDFIX_DATA", beside))
-    if not folder.is_dir():
-        pytest.skip("real imagery is not there; set CLOUDFIX_DATA to its folder")
-    return folder

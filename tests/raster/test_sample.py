@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ def test_windows_lie_in_the_raster_and_apart(height: int, width: int, per_side: 
         assert 0 <= columns.start < columns.stop <= width
     for spans in ({(r.start, r.stop) for r, _ in windows}, {(c.start, c.stop) for _, c in windows}):
         ordered = sorted(spans)
-        assert all(a[1] <= b[0] for a, b in zip(ordered, ordered[1:], strict=False))
+        assert all(a[1] <= b[0] for a, b in pairwise(ordered))
 
 
 def test_a_small_raster_is_sampled_whole() -> None:

@@ -104,7 +104,7 @@ def test_nodata_stays_and_never_reaches_the_network(restored, write_scene):
         dn = file.read()
         dn[:, 30:60, 40:60] = 0
         file.write(dn)
-    scene, clear = restored(path, replace_all=True)
+    _, clear = restored(path, replace_all=True)
     after = clear["bands"].values
     hole = (dn == 0).all(axis=0)
     assert (after[:, hole] == 0).all()

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from cloudfix.errors import UsageError
 from cloudfix.restoration.tiles import TileGrid, Window, blend_weights, chunk_windows, cover, origins
 
-axes = st.tuples(
-    st.integers(1, 2000), st.integers(1, 40).map(lambda n: 8 * n), st.floats(0, 0.5)
-).map(lambda a: (a[0], a[1], int(a[1] * a[2])))
+axes = st.tuples(st.integers(1, 2000), st.integers(1, 40).map(lambda n: 8 * n), st.floats(0, 0.5)).map(
+    lambda a: (a[0], a[1], int(a[1] * a[2]))
+)
 grids = st.builds(
     lambda h, w, tile, share: TileGrid(h, w, tile, int(tile * share)),
     st.integers(1, 300),
@@ -32,7 +32,7 @@ def test_tiles_cover_the_axis_and_end_with_it(axis):
 
 @given(axes)
 def test_weights_sum_to_one_everywhere(axis):
-    length, tile, overlap = axis
+    length, tile, _ = axis
     total = np.zeros(max(length, tile))
     for start, weight in zip(origins(*axis), blend_weights(*axis), strict=True):
         assert (weight >= 0).all()

@@ -1,28 +1,29 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import cloudfix.training
 from cloudfix.errors import UsageError
 from cloudfix.models import load
 from cloudfix.sensors import SLOTS
 from cloudfix.training.cases import real_cases, restore, simulated_cases
 from cloudfix.training.corpus import Sample, build
+from cloudfix.training.corpus import load as load_corpus
 from cloudfix.training.datasets import BAND_SETS, BatchSampler
 from cloudfix.training.loop import SAR_INPUTS, Training
 from cloudfix.training.recipe import Phase, Recipe, Sampling
 from cloudfix.training.report import PLAIN, Judged, panel, per_image, restorations, table
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 SIDE = 40
+RECIPE = Path(cloudfix.training.__file__).parent / "recipes" / "aca-crnet-multi.yaml"
 
 
 def sample(name: str, *, region: str = "here", paired: bool = False, sar: bool = True) -> Sample:
@@ -75,6 +76,30 @@ def test_samples_survive_their_file(tmp_path: Path) -> None:
 def test_wrong_data_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--data .*expected a folder with sen12mscr/"):
         build(tmp_path / "nowhere", tmp_path / "cache")
+
+
+def test_real_originals_are_harmonised(tmp_path: Path) -> None:
+    originals = Path(os.environ.get("CLOUDFIX_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    if not (originals / "sen12mscr").is_dir():
+        pytest.skip("the training images are not here: set CLOUDFIX_DATA")
+    build(originals, tmp_path)
+    corpus = {sample.name: sample for sample in load_corpus(tmp_path)}
+    recipe = Recipe.read(RECIPE)
+    assert {*recipe.validation, *recipe.test} <= {sample.region for sample in corpus.values()}
+    for sample in corpus.values():
+        real = [SLOTS.index(slot) for slot in sample.slots]
+        assert (sample.clear[real].reshape(len(real), -1).max(axis=1) > 0).all(), sample.name
+        assert sample.clear[[i for i in range(13) if i not in real]].max(initial=0) == 0
+    # dry air lets no sunlight through at the cirrus wavelength, so an offset that was left in shows there
+    for name in ("282D_485L_3_3", "433D_629L_3_1", "609U_541L_3_0"):
+        assert np.median(corpus[f"terramind_l1c_{name}"].clear[SLOTS.index("cirrus")]) < 100
+
+
+def test_cases_lose_what_is_withheld() -> None:
+    case = real_cases([sample("pair", paired=True)])[0]
+    assert case.sar is not None
+    assert case.without_sar().sar is None
+    assert case.with_slots({"red", "nir"}).judged(case.clear).shape[0] == 2
 
 
 def test_batches_depend_on_the_seed_alone(samples: list[Sample]) -> None:

@@ -1,0 +1,49 @@
+"""DN and reflectance: what is valid, what it means, and what may be stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cloudfix.raster.info import SceneInfo
+
+
+def valid_pixels(dn: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """Where `dn` holds a measurement: neither NaN nor nodata; same shape."""
+    valid = np.isfinite(dn) if dn.dtype.kind == "f" else np.ones(dn.shape, bool)
+    if nodata is not None and not np.isnan(nodata):
+        valid &= dn != nodata
+    return valid
+
+
+def reflectance_by_slot(dn: NDArray[Any], info: SceneInfo) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
+    """Reflectance (H, W) of every slot, NaN where a band holds none, and where the scene has any data.
+
+    A DN of 0 in one band of a pixel that has data in others is a dark measurement, although 0 also means nodata:
+    Sentinel-2's cirrus band holds it all the time.
+    """
+    bands = [k for k, slot in enumerate(info.slots) if slot]
+    valid = {k: valid_pixels(dn[k], info.nodata) for k in bands}
+    planes = {}
+    for k in bands:
+        plane = dn[k] * np.float32(info.scale[k]) + np.float32(info.offset[k])
+        if info.nodata != 0:
+            plane[~valid[k]] = np.nan
+        planes[info.slots[k]] = plane
+    return planes, np.logical_or.reduce(list(valid.values()))
+
+
+def storable(dn: NDArray[np.float64], dtype: np.dtype[Any], info: SceneInfo) -> NDArray[Any]:
+    """`dn` in the scene's dtype: rounded, kept inside its range and off the values that mean something else."""
+    if dtype.kind == "f":
+        return dn.astype(dtype)
+    limits = np.iinfo(dtype)
+    low, high = int(limits.min), int(limits.max)
+    reserved = {info.nodata, info.saturated}
+    low += low in reserved
+    high -= high in reserved
+    return np.clip(np.rint(dn), low, high).astype(dtype)

@@ -1,0 +1,80 @@
+"""`cloudfix inspect`: what it prints."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from cloudfix.cli import app
+
+
+@pytest.fixture
+def inspect():
+    def run(*arguments):
+        return CliRunner().invoke(app, ["inspect", *map(str, arguments)])
+
+    return run
+
+
+@pytest.fixture
+def l2a(raster, dn):
+    return raster(
+        "l2a.tif",
+        dn(3),
+        descriptions=("B04", "B8A", "SCL"),
+        tags={"PRODUCT_TYPE": "S2MSI2A", "BOA_ADD_OFFSET": "-1000"},
+    )
+
+
+def test_text_for_people(inspect, l2a):
+    result = inspect(l2a)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        str(l2a),
+        "  sensor   Sentinel-2 L2A (sentinel-2-l2a)",
+        "  size     50 × 40 pixels of 10",
+        "  crs      EPSG:32633",
+        "  values   uint16, nodata 0",
+        "  classes  SCL",
+        "  B04      red         reflectance = DN × 0.0001 -0.1",
+        "  B8A      nir08       reflectance = DN × 0.0001 -0.1",
+        "  SCL      -",
+    ]
+    assert result.stderr == ""
+
+
+def test_json_for_programs(inspect, l2a, raster, dn):
+    other = raster("thirteen.tif", dn(13), nodata=0)
+    first, second = map(json.loads, inspect("--json", l2a, other).stdout.splitlines())
+    assert first["bands"][1] == {"name": "B8A", "slot": "nir08", "scale": 1e-4, "offset": -0.1}
+    assert (first["sensor"], first["quality_band"], first["notes"]) == ("sentinel-2-l2a", "SCL", [])
+    assert (second["sensor"], second["width"], second["height"]) == ("sentinel-2-l1c", 50, 40)
+    assert "number alone" in second["notes"][0]
+
+
+def test_single_band_files_are_one_scene(inspect, raster, dn):
+    paths = [raster(f"S2A_T33UUB_L2A_{name}.tif", dn(1)) for name in ("B02", "B03")]
+    result = inspect("--json", *paths)
+    (record,) = map(json.loads, result.stdout.splitlines())
+    assert record["source"] == [str(path) for path in paths]
+
+
+def test_options_are_passed_on(inspect, raster, dn):
+    path = raster("four.tif", dn(4))
+    result = inspect(path, "--sensor", "sentinel-2-l1c", "--bands", "B02,B03,B04,B08", "--json")
+    assert [band["slot"] for band in json.loads(result.stdout)["bands"]] == ["blue", "green", "red", "nir"]
+
+
+def test_a_bad_scene_does_not_hide_the_others(inspect, l2a, tmp_path):
+    result = inspect(tmp_path / "absent.tif", l2a)
+    assert result.exit_code == 1
+    assert "Sentinel-2 L2A" in result.stdout
+    assert result.stderr.startswith("error:")
+    assert len(result.stderr.splitlines()) == 1
+    assert "absent.tif: no such file" in result.stderr
+
+
+def test_wrong_use_has_its_own_code(inspect, l2a):
+    assert inspect(l2a, "--sensor", "modis").exit_code == 2

@@ -1,0 +1,280 @@
+"""The COG: valid, bit-exact, with everything that the input said of itself, the same bytes each time."""
+
+from __future__ import annotations
+
+import warnings
+
+import dask
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+from rio_cogeo import cog_validate
+
+from cloudfix.errors import CloudfixWarning, OutputError, SceneError, UsageError
+from cloudfix.raster import source
+from cloudfix.raster.cog import write_cog
+from cloudfix.raster.encode import COMPRESSIONS
+from cloudfix.raster.scene import open_scene
+
+L2A = ("B02", "B03", "B04", "B08", "SCL")
+TAGS = {"PRODUCT_TYPE": "S2MSI2A", "CLOUDY_PIXEL_PERCENTAGE": "31.5", "AREA_OR_POINT": "Point"}
+
+
+@pytest.fixture
+def path(raster, rng):
+    """An L2A scene of 600 × 540 pixels with classes and 0 for no data in a corner."""
+    values = rng.integers(50, 6000, (5, 540, 600)).astype("uint16")
+    values[4] = rng.choice([4, 8], (540, 600))
+    values[:, :100, :90] = 0
+    return raster(
+        "input.tif",
+        values,
+        descriptions=L2A,
+        tags=TAGS,
+        nodata=0,
+        scales=[1e-4] * 4 + [1],
+        offsets=[-0.1] * 4 + [0],
+    )
+
+
+@pytest.fixture
+def restored(path):
+    def make(chunks=256):
+        scene = open_scene(path, chunks=chunks)
+        mask = (scene.isel(band=4, drop=True) == 8).astype("uint8").rename("mask")
+        mask = mask.where(scene.isel(band=0, drop=True) != 0, np.uint8(255))
+        bands = scene.where(mask != 1, scene // 2).assign_attrs(scene.attrs)
+        return xr.Dataset({"bands": bands, "mask": mask}, attrs={"provenance": {"CLOUDFIX_VERSION": "1"}})
+
+    return make
+
+
+def files_in(folder):
+    return sorted(str(item.relative_to(folder)) for item in folder.rglob("*"))
+
+
+def test_the_output_is_a_strictly_valid_cog(restored, tmp_path):
+    out = write_cog(restored(), tmp_path / "out.tif")
+    valid, errors, remarks = cog_validate(out, strict=True)
+    assert (valid, errors, remarks) == (True, [], [])
+    with rasterio.open(out) as cog:
+        assert cog.overviews(1) == [2]
+        assert cog.compression.value == "DEFLATE"
+
+
+def test_values_come_through_bit_for_bit(restored, tmp_path):
+    dataset = restored()
+    out = write_cog(dataset, tmp_path / "out.tif", mask_path=tmp_path / "mask.tif")
+    with rasterio.open(out) as cog, rasterio.open(tmp_path / "mask.tif") as mask:
+        np.testing.assert_array_equal(cog.read(), dataset["bands"].values)
+        np.testing.assert_array_equal(mask.read(1), dataset["mask"].values)
+        assert mask.nodata == 255
+
+
+def test_all_that_the_file_said_of_itself_is_kept(path, restored, tmp_path):
+    out = write_cog(restored(), tmp_path / "out.tif", tags={"NOTE": "mine"})
+    with rasterio.open(path) as before, rasterio.open(out) as after:
+        for name in (
+            "crs",
+            "transform",
+            "dtypes",
+            "nodata",
+            "scales",
+            "offsets",
+            "descriptions",
+            "colorinterp",
+        ):
+            assert getattr(after, name) == getattr(before, name), name
+        assert before.tags().items() <= after.tags().items()
+        assert after.tags()["CLOUDFIX_VERSION"] == "1"
+        assert after.tags()["NOTE"] == "mine"
+
+
+def test_an_output_opens_again_as_the_same_scene(raster, dn, tmp_path):
+    """What was guessed, read beside the file or from its name is in the tags of the output."""
+    (tmp_path / "x_MTL.txt").write_text("SUN_ELEVATION = 40.0\n")
+    first = open_scene([raster(f"x_{name}.TIF", dn(1)) for name in ("B3", "B4", "B10", "BQA")])
+    (tmp_path / "elsewhere").mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CloudfixWarning)
+        again = open_scene(write_cog(first, tmp_path / "elsewhere" / "out.tif"))
+    same = {"sensor", "slots", "scale", "offset", "nodata", "quality_band", "descriptions"}
+    assert {name: again.attrs[name] for name in same} == {name: first.attrs[name] for name in same}
+    assert again.band.values.tolist() == ["B3", "B4", "B10", "BQA"]
+    np.testing.assert_array_equal(again, first)
+
+
+def test_overviews_average_bands_but_never_classes(restored, tmp_path):
+    dataset = restored()
+    out = write_cog(dataset, tmp_path / "out.tif", mask_path=tmp_path / "mask.tif")
+    bands = dataset["bands"].values
+    with rasterio.open(out, overview_level=0) as small:
+        values = small.read()
+    assert set(np.unique(values[4])) <= {0, 2, 4, 8}
+    mean = bands[1, 200:500, 200:500].reshape(150, 2, 150, 2).mean(axis=(1, 3))
+    assert np.abs(values[1, 100:250, 100:250] - mean).max() <= 1
+    with rasterio.open(tmp_path / "mask.tif", overview_level=0) as small:
+        assert set(np.unique(small.read())) == {0, 1, 255}
+
+
+def test_no_data_does_not_bleed_into_overviews(raster, tmp_path):
+    values = np.full((4, 600, 600), 2000, "uint16")
+    values[:, :301] = 0
+    scene = open_scene(raster("a.tif", values, descriptions=L2A[:4], tags=TAGS))
+    with rasterio.open(write_cog(scene, tmp_path / "out.tif"), overview_level=0) as small:
+        assert set(np.unique(small.read())) == {0, 2000}
+
+
+@pytest.mark.parametrize("compress", COMPRESSIONS)
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_every_codec_is_lossless(raster, dn, tmp_path, compress, dtype):
+    values = dn(4, 60, 70).astype(dtype)
+    if dtype == "float32":
+        values = values / np.float32(10_000)
+        values[2, 3, 4] = np.nan
+    scene = open_scene(raster("a.tif", values, descriptions=L2A[:4], tags=TAGS))
+    out = write_cog(scene, tmp_path / "out.tif", compress=compress.lower())
+    assert cog_validate(out, strict=True)[0]
+    with rasterio.open(out) as cog:
+        np.testing.assert_array_equal(cog.read(), values)
+
+
+def test_the_same_input_gives_the_same_bytes(restored, tmp_path):
+    outputs = []
+    for chunks in (256, 200, 1024):
+        names = [tmp_path / name for name in ("out.tif", "mask.tif", "look.png")]
+        write_cog(restored(chunks), names[0], mask_path=names[1], quicklook=names[2])
+        outputs.append([name.read_bytes() for name in names])
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_worker_processes_write_the_same_bytes(restored, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    names = [tmp_path / name for name in ("out.tif", "mask.tif", "look.png")]
+    write_cog(restored(), names[0], mask_path=names[1], quicklook=names[2])
+    expected = [name.read_bytes() for name in names]
+    moved = []
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+    ):
+        write_cog(
+            restored(),
+            names[0],
+            mask_path=names[1],
+            quicklook=names[2],
+            progress=lambda *step: moved.append(step),
+        )
+    assert [name.read_bytes() for name in names] == expected
+    assert moved[-1] == (9, 9)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_all_outputs_are_computed_in_one_pass(path, restored, tmp_path, monkeypatch, given):
+    dataset = restored()
+    read = []
+    original = source.FileArray.read
+
+    def counted(self, rows, columns):
+        read.append((rows.start, columns.start, rows.stop - rows.start))
+        return original(self, rows, columns)
+
+    before = open_scene(path, chunks=256) if given else None
+    monkeypatch.setattr(source.FileArray, "read", counted)
+    write_cog(
+        dataset,
+        tmp_path / "out.tif",
+        mask_path=tmp_path / "m.tif",
+        quicklook=tmp_path / "q.png",
+        before=before,
+    )
+    chunks = [item for item in read if item[2] != 64]
+    assert len(chunks) == len(set(chunks)) == 9
+
+
+def test_progress_counts_chunks(restored, tmp_path):
+    steps = []
+    write_cog(restored(), tmp_path / "out.tif", progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(i, 9) for i in range(1, 10)]
+
+
+def test_plain_arrays_are_written_too(restored, tmp_path):
+    dataset = restored().compute()
+    with rasterio.open(write_cog(dataset, tmp_path / "out.tif", mask_path=tmp_path / "m.tif")) as cog:
+        np.testing.assert_array_equal(cog.read(), dataset["bands"].values)
+
+
+def test_a_crop_is_written_where_it_lies(restored, tmp_path):
+    crop = restored()["bands"][:, 100:300, 50:250]
+    with rasterio.open(write_cog(crop, tmp_path / "out.tif")) as cog:
+        assert cog.transform.c == 500_500
+        assert cog.transform.f == 4_999_000
+        np.testing.assert_array_equal(cog.read(), crop.values)
+
+
+def test_a_scene_that_lies_nowhere_stays_nowhere(raster, dn, tmp_path):
+    with pytest.warns(CloudfixWarning, match="no coordinate reference system"):
+        scene = open_scene(raster("a.tif", dn(4), crs=None, descriptions=L2A[:4], tags=TAGS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        out = write_cog(scene, tmp_path / "out.tif")
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open(out) as cog:
+        assert cog.crs is None
+
+
+def test_real_scenes_go_through_unchanged(real_data, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CloudfixWarning)
+        scenes = [
+            open_scene(sorted((real_data / "scene_l8_cloudy").glob("*.tif"))),
+            open_scene(sorted((real_data / "scenes_l2a_120m").glob("S2B*.jp2"))),
+        ]
+        for scene in scenes:
+            out = write_cog(scene, tmp_path / "out.tif")
+            assert cog_validate(out, strict=True)[0]
+            again = open_scene(out)
+            np.testing.assert_array_equal(again, scene)
+            assert again.rio.transform() == scene.rio.transform()
+            assert again.rio.crs == scene.rio.crs
+
+
+def test_nothing_stray_is_left(restored, tmp_path, path):
+    write_cog(restored(), tmp_path / "out.tif", mask_path=tmp_path / "m.tif", quicklook=tmp_path / "q.png")
+    assert files_in(tmp_path) == ["input.tif", "m.tif", "out.tif", "q.png"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"path": "input.tif"}, OutputError, "is the input itself"),
+        ({"path": "absent/out.tif"}, OutputError, "there is no folder"),
+        ({"path": "."}, OutputError, "is a folder"),
+        ({"mask_path": "out.tif"}, OutputError, "two outputs at once"),
+        ({"compress": "JPEG"}, UsageError, "--compress JPEG: unknown or lossy"),
+    ],
+)
+def test_outputs_that_cannot_be_are_refused_first(restored, tmp_path, change, error, said):
+    names = {"path": tmp_path / change.pop("path", "out.tif")}
+    if "mask_path" in change:
+        names["mask_path"] = tmp_path / change.pop("mask_path")
+    before = files_in(tmp_path)
+    with pytest.raises(error, match=said) as refused, dask.config.set(scheduler=None):
+        write_cog(restored(), **names, **change)
+    assert "\n" not in str(refused.value)
+    assert files_in(tmp_path) == before
+
+
+def test_a_mask_has_to_be_there(restored, tmp_path):
+    with pytest.raises(SceneError, match="no mask to write"):
+        write_cog(restored()["bands"], tmp_path / "out.tif", quicklook=tmp_path / "q.png")
+
+
+def test_an_input_that_fails_in_mid_run_leaves_nothing(restored, path, tmp_path):
+    dataset = restored()
+    with path.open("rb+") as file:
+        file.truncate(path.stat().st_size // 2)
+    with pytest.raises(SceneError, match=r"input\.tif: cannot be read") as failed:
+        write_cog(dataset, tmp_path / "out.tif", mask_path=tmp_path / "m.tif")
+    assert "\n" not in str(failed.value)
+    assert files_in(tmp_path) == ["input.tif"]
