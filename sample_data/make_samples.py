@@ -178,9 +178,7 @@ def sentinel_samples(source: Path) -> None:
     write(HERE / "sentinel2_clear.tif", clear, grid, names, tags | {"TIFFTAG_IMAGEDESCRIPTION": about})
     about += "; cloud and shadow are simulated"
     tags["SIMULATED"] = "cloud and cloud shadow"
-    write(
-        HERE / "sentinel2_cloudy.tif", clouded(clear), grid, names, tags | {"TIFFTAG_IMAGEDESCRIPTION": about}
-    )
+    write(HERE / "sentinel2_cloudy.tif", clouded(clear), grid, names, tags | {"TIFFTAG_IMAGEDESCRIPTION": about})
     grid = sar_grid(grid)
     optical = resampled(source, ("B03", "B04", "B08", "B11"), grid, Resampling.average) / np.float32(10_000)
     tags = {

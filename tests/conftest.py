@@ -58,7 +58,7 @@ def write_scene(tmp_path):
 
     def write(height=150, width=170, *, name="scene.tif", clouds=((20, 30, 40),), **profile):
         rng = np.random.default_rng(height * width)
-        coarse = rng.integers(300, 2500, (13, height // 8 + 2, width // 8 + 2))
+        coarse = rng.integers(300, 1300, (13, height // 8 + 2, width // 8 + 2))
         dn = coarse.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width] + rng.integers(0, 50, (13, height, width))
         for top, left, size in clouds:
             dn[:, top : top + size, left : left + size] = 6000 + rng.integers(0, 200)

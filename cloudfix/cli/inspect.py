@@ -27,7 +27,7 @@ def inspect(
     bands: Annotated[str | None, typer.Option(help="Names of the bands in order: B02,B03,…")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON record a line.")] = False,
 ) -> None:
-    """Show what is recognised: sensor, level, bands, scale, nodata, grid.
+    """Show what is recognised: sensor, level, bands, scale, nodata, grid, cloud cover.
 
     Scenes that cannot be read are reported, and the others shown.
     """
@@ -73,8 +73,21 @@ def _record(scene: xr.DataArray) -> dict[str, Any]:
         "bands": [
             {"name": name, "slot": slot, "scale": scale, "offset": offset} for name, slot, scale, offset in bands
         ],
+        "cover": _cover(scene),
         "notes": list(info.notes),
     }
+
+
+def _cover(scene: xr.DataArray) -> dict[str, Any] | None:
+    from dataclasses import asdict
+
+    from cloudfix.errors import MaskError
+    from cloudfix.restoration.cover import estimate_cover
+
+    try:
+        return asdict(estimate_cover(scene))
+    except MaskError:
+        return None
 
 
 def _lines(record: dict[str, Any]) -> Iterator[str]:
@@ -88,6 +101,8 @@ def _lines(record: dict[str, Any]) -> Iterator[str]:
     for band in record["bands"]:
         formula = f"reflectance = DN × {band['scale']:g} {band['offset']:+g}" if band["slot"] else ""
         yield f"  {band['name']:8} {band['slot'] or '-':11} {formula}".rstrip()
+    if cover := record["cover"]:
+        yield f"  cover    cloud {cover['cloud']:.0%}, shadow {cover['shadow']:.0%}, by {cover['source']}"
     for note in record["notes"]:
         yield f"  note: {note}"
 

@@ -47,16 +47,12 @@ def find(name: str) -> Detector:
     found = entry_points(group=GROUP, name=name)
     if not found:
         known = ", ".join(names()) or "none"
-        raise MaskError(
-            f"--mask {name}: no such file, and no detector of that name is installed (there is {known})"
-        )
+        raise MaskError(f"--mask {name}: no such file, and no detector of that name is installed (there is {known})")
     entry = next(iter(found))
     try:
         return cast("Detector", entry.load())
     except (ImportError, AttributeError) as error:
-        raise MaskError(
-            f"--mask {name}: {entry.value} cannot be loaded ({error}); reinstall its package"
-        ) from error
+        raise MaskError(f"--mask {name}: {entry.value} cannot be loaded ({error}); reinstall its package") from error
 
 
 def halo(detector: Detector) -> int:

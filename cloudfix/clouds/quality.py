@@ -57,9 +57,7 @@ def from_scl(values: NDArray[Any]) -> NDArray[np.uint8]:
     """
     scl = _integers(values, _SCL_NODATA)
     if scl.size and scl.max() > _SCL_LAST:
-        raise MaskError(
-            f"SCL: found {scl.max()}, expected classes 0 to {_SCL_LAST}; name the bands with --bands"
-        )
+        raise MaskError(f"SCL: found {scl.max()}, expected classes 0 to {_SCL_LAST}; name the bands with --bands")
     return _classes(np.isin(scl, _SCL_CLOUDS), scl == _SCL_SHADOW, scl == _SCL_NODATA)
 
 
@@ -70,13 +68,7 @@ def from_qa_pixel(values: NDArray[Any]) -> NDArray[np.uint8]:
     (8–9) or cirrus (14–15); shadow is its flag (4) or high confidence (10–11); fill is bit 0.
     """
     qa = _integers(values, _LANDSAT_FILL)
-    cloud = (
-        _flag(qa, 1)
-        | _flag(qa, 2)
-        | _flag(qa, 3)
-        | (_confidence(qa, 8) == _HIGH)
-        | (_confidence(qa, 14) == _HIGH)
-    )
+    cloud = _flag(qa, 1) | _flag(qa, 2) | _flag(qa, 3) | (_confidence(qa, 8) == _HIGH) | (_confidence(qa, 14) == _HIGH)
     return _classes(cloud, _flag(qa, 4) | (_confidence(qa, 10) == _HIGH), _flag(qa, 0))
 
 
@@ -117,9 +109,7 @@ def _confidence(qa: NDArray[np.uint16], low_bit: int) -> NDArray[np.uint16]:
     return qa >> np.uint16(low_bit) & np.uint16(3)
 
 
-def _classes(
-    cloud: NDArray[np.bool_], shadow: NDArray[np.bool_], nodata: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
+def _classes(cloud: NDArray[np.bool_], shadow: NDArray[np.bool_], nodata: NDArray[np.bool_]) -> NDArray[np.uint8]:
     result = np.full(cloud.shape, CLEAR, np.uint8)
     result[shadow] = SHADOW
     result[cloud] = CLOUD

@@ -159,9 +159,7 @@ class _Draw:
 
     def number(self, low: float, high: float) -> float:
         """One number for the whole batch."""
-        return low + (high - low) * float(
-            torch.rand((), generator=self.generator, device=self.generator.device)
-        )
+        return low + (high - low) * float(torch.rand((), generator=self.generator, device=self.generator.device))
 
     def noise(self, wavelength: tuple[float, float], *, margin: int = 0, stretch: float = 1.0) -> Tensor:
         """(B, 1, H + 2·margin, W + 2·margin) noise with one largest wavelength for the batch."""
@@ -223,9 +221,7 @@ def _cloud_light(draw: _Draw, slots: Sequence[str], recipe: CloudRecipe) -> tupl
         "swir22": swir * draw.uniform(0.65, 0.9),
     }
     tint = draw.uniform(-0.05, 0.25)
-    bands = [
-        special[slot] if slot in special else 1 + tint * (WAVELENGTHS[slot] - 0.6) / 0.26 for slot in slots
-    ]
+    bands = [special[slot] if slot in special else 1 + tint * (WAVELENGTHS[slot] - 0.6) / 0.26 for slot in slots]
     light = draw.uniform(*recipe.brightness) * torch.cat(bands, dim=1) * relief.clamp(0.4, 1.6)
     return light, torch.zeros_like(height)
 

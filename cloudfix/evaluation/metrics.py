@@ -126,9 +126,7 @@ def score(target: Image, prediction: Image, mask: Pixels | None = None) -> dict[
     return {name: _scores(target, prediction, similarity, where) for name, where in regions.items()}
 
 
-def _scores(
-    target: Image, prediction: Image, similarity: NDArray[np.float64], where: Pixels | None
-) -> Scores:
+def _scores(target: Image, prediction: Image, similarity: NDArray[np.float64], where: Pixels | None) -> Scores:
     selected = _select(similarity, where)
     return Scores(
         pixels=selected.size,

@@ -66,7 +66,5 @@ class AcaCrNet(DSen2CR):
         """
         height, width = x.shape[2:]
         if height % 2 or width % 2:
-            raise ModelError(
-                f"aca-crnet: input of {height}×{width} pixels; expected even sides, pad it by one"
-            )
+            raise ModelError(f"aca-crnet: input of {height}×{width} pixels; expected even sides, pad it by one")
         return super().forward(x)

@@ -68,9 +68,7 @@ def _check_options(name: str, network: type[nn.Module], options: dict[str, Any])
     parameters = {key: p for key, p in inspect.signature(network).parameters.items() if key != "self"}
     for option, value in options.items():
         if option not in parameters:
-            raise ModelError(
-                f"architecture '{name}': unknown option '{option}'; {suggest(option, parameters)}"
-            )
+            raise ModelError(f"architecture '{name}': unknown option '{option}'; {suggest(option, parameters)}")
         if parameters[option].annotation == "int":
             valid, expected = type(value) is int and value > 0, "a whole number above 0"
         else:

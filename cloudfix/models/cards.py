@@ -41,9 +41,7 @@ class SarInput:
         _expect(self.slot in SAR_SLOTS, "sar", self.slot, f"one of {', '.join(SAR_SLOTS)}")
         rising = len(self.clip) == 2 and all(map(_finite, self.clip)) and self.clip[0] < self.clip[1]
         _expect(rising, f"clip of {self.slot}", self.clip, "two rising numbers in dB")
-        _expect(
-            _finite(self.scale) and self.scale != 0, f"scale of {self.slot}", self.scale, "a number, not 0"
-        )
+        _expect(_finite(self.scale) and self.scale != 0, f"scale of {self.slot}", self.scale, "a number, not 0")
         _expect(_finite(self.offset), f"offset of {self.slot}", self.offset, "a finite number")
 
 
@@ -97,9 +95,7 @@ class Card:
         self._check_channels()
         _expect(_finite(self.scale) and self.scale != 0, "scale", self.scale, "a number, not 0")
         _expect(_finite(self.offset), "offset", self.offset, "a finite number")
-        _expect(
-            self.activation in ACTIVATIONS, "activation", self.activation, f"one of {', '.join(ACTIVATIONS)}"
-        )
+        _expect(self.activation in ACTIVATIONS, "activation", self.activation, f"one of {', '.join(ACTIVATIONS)}")
         _expect(type(self.tile) is int and self.tile > 0, "tile", self.tile, "a whole number of pixels")
         fits = type(self.overlap) is int and 0 <= self.overlap < self.tile
         _expect(fits, "overlap", self.overlap, f"0 to {self.tile - 1} pixels, less than a tile")
@@ -123,9 +119,7 @@ class Card:
             return cls(sar=sar, **record)
         except (TypeError, ValueError, AttributeError) as error:
             reason = str(error).replace("Card.__init__() ", "")
-            raise ModelError(
-                f"card: not as this version of cloudfix writes it ({reason}); import it anew"
-            ) from error
+            raise ModelError(f"card: not as this version of cloudfix writes it ({reason}); import it anew") from error
 
     def _check_channels(self) -> None:
         unknown = [slot for slot in self.slots if slot not in SLOTS]

@@ -46,9 +46,7 @@ def _sample(x: Tensor, offset: Tensor) -> Tensor:
         for row, row_weight in rows:
             for column, column_weight in columns:
                 index = (row * width + column).view(batch, 1, -1).expand(-1, channels, -1)
-                taps = taps.addcmul(
-                    features.gather(2, index), (row_weight * column_weight).view(batch, 1, -1)
-                )
+                taps = taps.addcmul(features.gather(2, index), (row_weight * column_weight).view(batch, 1, -1))
     return taps.view(batch, channels * _TAPS, height, width)
 
 

@@ -68,13 +68,9 @@ def _read(path: Path) -> Mapping[str, Any]:
             "expected a state dict saved alone by torch.save, or .safetensors"
         ) from error
     except OSError as error:
-        raise ModelError(
-            f"{path}: cannot be read ({error.strerror}); expected a .pth or .safetensors file"
-        ) from error
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); expected a .pth or .safetensors file") from error
     except Exception as error:  # on damaged files torch.load raises nearly anything
-        raise ModelError(
-            f"{path}: damaged, or not a checkpoint; expected a .pth or .safetensors file"
-        ) from error
+        raise ModelError(f"{path}: damaged, or not a checkpoint; expected a .pth or .safetensors file") from error
     return checkpoint
 
 
@@ -109,9 +105,7 @@ def _inputs(architecture: str, options: Mapping[str, int]) -> dict[str, Any]:
     if channels == (15, 13):
         return {**multispectral, "sar": _PUBLISHED_SAR}
     if None in channels:
-        raise ModelError(
-            f"{architecture}: a part of a network, it restores nothing alone; import the whole network"
-        )
+        raise ModelError(f"{architecture}: a part of a network, it restores nothing alone; import the whole network")
     raise ModelError(
         f"{architecture}: {channels[0]} channels to {channels[1]}; which bands they are is known for 3 to 3 "
         "(RGB), 13 to 13 and 15 to 13 (SAR and Sentinel-2), make another card with cloudfix.models.save"

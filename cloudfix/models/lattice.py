@@ -63,6 +63,4 @@ def _chain(channels: int) -> nn.Sequential:
 
 def _gate(channels: int) -> nn.Sequential:
     hidden = channels // 4
-    return nn.Sequential(
-        nn.Conv2d(channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, channels, 1), nn.Sigmoid()
-    )
+    return nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, channels, 1), nn.Sigmoid())

@@ -80,9 +80,7 @@ def rename(name: str, module: nn.Module, names: Names, published: Mapping[str, A
     """
     import torch
 
-    expected = {
-        published_names.published_name(key, names): (key, t) for key, t in module.state_dict().items()
-    }
+    expected = {published_names.published_name(key, names): (key, t) for key, t in module.state_dict().items()}
     faults = [
         _fault("missing", expected.keys() - published.keys()),
         _fault("unknown", published.keys() - expected.keys()),
@@ -90,9 +88,7 @@ def rename(name: str, module: nn.Module, names: Names, published: Mapping[str, A
     ]
     if any(faults):
         found = "; ".join(filter(None, faults))
-        raise ModelError(
-            f"{name} checkpoint: {found}; expected the published state dict, take another --as or file"
-        )
+        raise ModelError(f"{name} checkpoint: {found}; expected the published state dict, take another --as or file")
     return {ours: torch.as_tensor(published[theirs]) for theirs, (ours, _) in expected.items()}
 
 
@@ -106,9 +102,7 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     while isinstance(inner, Mapping) and (wrapper := next((key for key in _WRAPPERS if key in inner), None)):
         inner = inner[wrapper]
     if not isinstance(inner, Mapping) or not all(isinstance(key, str) for key in inner):
-        raise ModelError(
-            f"checkpoint: holds a {type(inner).__name__}; expected a state dict, names to tensors"
-        )
+        raise ModelError(f"checkpoint: holds a {type(inner).__name__}; expected a state dict, names to tensors")
     return {re.sub(r"^(module\.)+", "", key): value for key, value in inner.items()}
 
 
@@ -129,19 +123,13 @@ def _infer_trunk(name: str, published: Mapping[str, Any]) -> dict[str, int]:
 def _shape(name: str, published: Mapping[str, Any], key: str) -> tuple[int, ...]:
     shape = tuple(getattr(published.get(key), "shape", ()))
     if len(shape) != 4:
-        found = (
-            f"begins with {_some(published)}" if key not in published else f"holds '{key}' of shape {shape}"
-        )
-        raise ModelError(
-            f"{name} checkpoint: {found}; expected '{key}', a convolution, take another --as or file"
-        )
+        found = f"begins with {_some(published)}" if key not in published else f"holds '{key}' of shape {shape}"
+        raise ModelError(f"{name} checkpoint: {found}; expected '{key}', a convolution, take another --as or file")
     return shape
 
 
 def _misfits(expected: Mapping[str, tuple[str, Tensor]], published: Mapping[str, Any]) -> list[str]:
-    pairs = (
-        (key, tuple(t.shape), getattr(published.get(key), "shape", None)) for key, (_, t) in expected.items()
-    )
+    pairs = ((key, tuple(t.shape), getattr(published.get(key), "shape", None)) for key, (_, t) in expected.items())
     return [
         f"{key} ({'×'.join(map(str, found)) or 'a number'} for {'×'.join(map(str, shape)) or 'a number'})"
         for key, shape, found in pairs

@@ -76,10 +76,7 @@ def trunk(blocks: int) -> Names:
     """DSen2-CR and ACA-CRNet with so many blocks: one sequence, with a ReLU at index 1."""
     return {
         "stem": "net.0",
-        **{
-            f"blocks.{index}": (f"net.{index + 2}.net", {"attention": ("att", ATTENTION)})
-            for index in range(blocks)
-        },
+        **{f"blocks.{index}": (f"net.{index + 2}.net", {"attention": ("att", ATTENTION)}) for index in range(blocks)},
         "refine": f"net.{blocks + 2}",
     }
 

@@ -128,9 +128,7 @@ def check_sides(architecture: str, x: Tensor) -> None:
     """
     height, width = x.shape[2:]
     if height % 8 or width % 8:
-        raise ModelError(
-            f"{architecture}: input of {height}×{width} pixels; expected sides that divide by 8, pad it"
-        )
+        raise ModelError(f"{architecture}: input of {height}×{width} pixels; expected sides that divide by 8, pad it")
 
 
 def _upsample(x: Tensor, factor: int) -> Tensor:

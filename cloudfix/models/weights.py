@@ -72,9 +72,7 @@ def load(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> tup
         # The tensors of `load_file` are a view of the file: without a copy they change when it does.
         module.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
     except (CloudfixError, RuntimeError) as error:
-        raise ModelError(
-            f"{path}: weights and card do not agree ({_one_line(error)}); import it anew"
-        ) from error
+        raise ModelError(f"{path}: weights and card do not agree ({_one_line(error)}); import it anew") from error
     return module.to(device).float().eval(), card
 
 
@@ -95,9 +93,7 @@ def save_tensors(path: str | Path, state_dict: Mapping[str, torch.Tensor], card:
     import torch
     from safetensors.torch import save as serialise
 
-    tensors = {
-        key: t.detach().cpu().clone(memory_format=torch.contiguous_format) for key, t in state_dict.items()
-    }
+    tensors = {key: t.detach().cpu().clone(memory_format=torch.contiguous_format) for key, t in state_dict.items()}
     complete = dataclasses.replace(card, checksum=checksum(tensors))
     _write(Path(path), serialise(tensors, metadata=complete.to_metadata()))
     return complete
@@ -138,9 +134,7 @@ def _write(path: Path, content: bytes) -> None:
     try:
         descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); choose a folder that exists"
-        ) from error
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose a folder that exists") from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

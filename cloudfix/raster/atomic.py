@@ -59,7 +59,7 @@ def staging(final: Path) -> Iterator[Stage]:
         OutputError: the folder is missing or not to be written, or another run is at this output.
     """
     _check(final)
-    folder = final.parent / f".{final.name}.partial"
+    folder = final.absolute().parent / f".{final.name}.partial"
     lock = FileLock(folder / _LOCK)
     try:
         folder.mkdir(exist_ok=True)

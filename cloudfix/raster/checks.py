@@ -111,9 +111,13 @@ def check_values(
     """
     highs = np.asarray(found.high)[list(spectral)]
     lows = np.asarray(found.low)[list(spectral)]
-    if sensor.name == "rgb" or not found.valid or not np.isfinite(highs).any():
+    if not found.valid or not np.isfinite(highs).any():
         return None
     low, high = float(np.nanmin(lows)), float(np.nanmax(highs))
+    if sensor.name == "rgb":
+        if high > _EIGHT_BIT:
+            raise SceneError(f"{name}: values up to {high:g}, where 8-bit RGB ends at 255; say another --sensor")
+        return None
     if high > _EIGHT_BIT or is_reflectance(dtype, high):
         return None
     wide = dtype.itemsize > 1 and dtype.kind in "iu"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
@@ -157,7 +157,7 @@ def _make(job: _Job, stages: Mapping[str, Stage], progress: Callable[[int, int],
     main = stages["bands"]
     layers = _layers(job, main.scratch, stages)
     # Scratch files and a COG that does not get smaller, each with overviews of a third.
-    scratch = sum(layer.array.nbytes for layer in layers.values())
+    scratch = sum(int(layer.array.nbytes) for layer in layers.values())
     require_space(main.folder, (scratch + job.bands.nbytes) * 4 // 3)
     store(list(layers.values()), job.grid, main.final, progress)
     for layer in layers.values():
@@ -198,7 +198,7 @@ def _place(job: _Job, layers: Mapping[str, Layer], band: int) -> tuple[Path, int
 
 
 def _encode_bands(job: _Job, layers: Mapping[str, Layer], stage: Stage) -> None:
-    attrs = job.bands.attrs
+    attrs = _file_attrs(job.bands)
     bands = [
         VrtBand(
             *_place(job, layers, index),
@@ -214,6 +214,21 @@ def _encode_bands(job: _Job, layers: Mapping[str, Layer], stage: Stage) -> None:
     tags = {**attrs["tags"], **_own_tags(job), **job.provenance}
     write_vrt(vrt, job.grid, job.bands.dtype.name, bands, nodata=attrs["file_nodata"], tags=tags)
     encode(vrt, stage.file, job.compress)
+
+
+def _file_attrs(bands: xr.DataArray) -> dict[str, Any]:
+    """What `open_scene` keeps of the files, and neutral values where a scene was made in memory."""
+    count = bands.sizes["band"]
+    plain = {
+        "descriptions": bands["band"].values.tolist(),
+        "colorinterp": ["undefined"] * count,
+        "file_scales": [1.0] * count,
+        "file_offsets": [0.0] * count,
+        "band_tags": [{}] * count,
+        "file_nodata": bands.attrs["nodata"],
+        "tags": {},
+    }
+    return plain | bands.attrs
 
 
 def _own_tags(job: _Job) -> dict[str, str]:

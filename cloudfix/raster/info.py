@@ -44,13 +44,19 @@ class SceneInfo:
         """The record of a scene made by `open_scene`.
 
         Raises:
-            SceneError: the DataArray does not carry one.
+            SceneError: the DataArray does not carry one, or that of other bands.
         """
         missing = [field.name for field in fields(cls) if field.name not in scene.attrs]
         if missing:
             raise SceneError(
                 f"scene: DataArray without the attributes {', '.join(missing)}; "
                 "open the file with cloudfix.open_scene, or copy its attrs onto yours"
+            )
+        slots, count = scene.attrs["slots"], scene.sizes.get("band", len(scene.attrs["slots"]))
+        if len(slots) != count:
+            raise SceneError(
+                f"scene: {count} bands, but attributes of {len(slots)}; "
+                "select bands only after restoring, or name them to cloudfix.open_scene"
             )
         values: dict[str, Any] = {}
         for field in fields(cls):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -96,7 +97,10 @@ class FileArray:
             (str(self.dtype), self.fill, chunks),
         )
         meta = np.empty((0, 0, 0), self.dtype)
-        lazy: da.Array = da.from_array(self, chunks=chunks, name=name, lock=False, meta=meta)  # type: ignore[no-untyped-call]
+        # Worker processes may have another working folder.
+        files = tuple(replace(file, path=str(Path(file.path).absolute())) for file in self.files)
+        source = replace(self, files=files)
+        lazy: da.Array = da.from_array(source, chunks=chunks, name=name, lock=False, meta=meta)  # type: ignore[no-untyped-call]
         return lazy
 
     def _read_file(self, file: FileBands, window: Window) -> NDArray[Any]:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 BLOCK = 512
 """Rows and columns of a block, in scratch files and in COGs."""
 
-
 _SPARE = 2**20
 
 
@@ -152,7 +151,7 @@ def add_overviews(layer: Layer, width: int, height: int) -> None:
         factor *= 2
         factors.append(factor)
     if layer.overviews and factors:
-        require_space(layer.path.parent, layer.array.nbytes // 3)
+        require_space(layer.path.parent, int(layer.array.nbytes) // 3)
         with opened(layer.path, "r+") as dataset:
             dataset.build_overviews(factors, layer.resampling)
 

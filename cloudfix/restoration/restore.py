@@ -11,7 +11,7 @@ import xarray as xr
 from dask.base import tokenize
 
 import cloudfix
-from cloudfix.errors import CloudfixWarning, ModelError, UsageError
+from cloudfix.errors import CloudfixWarning, ModelError, SarError, UsageError
 from cloudfix.models import registry
 from cloudfix.models.weights import read_card
 from cloudfix.raster.fingerprint import fingerprint
@@ -77,8 +77,7 @@ def restore(
     info = SceneInfo.of(scene)
     name = model or registry.default_for(info.slots)
     card = read_card(name)
-    radar = open_sar(sar, scene) if sar is not None and not isinstance(sar, xr.DataArray) else sar
-    classes, weight, mask_source = masking.classify(scene, mask, buffer, replace_all=replace_all)
+    radar = None if sar is None else _radar(sar, scene)
     job = Job(
         info=info,
         plan=plan_network(name, card, device=device, precision=precision, batch_size=batch_size),
@@ -92,8 +91,9 @@ def restore(
         sar=_polarisations(radar, card),
         blanked=_blanked(scene, info, card, unknown_bands),
     )
+    classes, weight, mask_source = masking.classify(scene, mask, buffer, replace_all=replace_all)
     bands = _restored(scene.data, weight, None if radar is None or not job.sar else radar.data, job)
-    attrs = {"provenance": _provenance(scene, card, job, mask_source, buffer=buffer, replace_all=replace_all)}
+    attrs = {"provenance": _provenance(scene, radar, card, job, mask_source, buffer=buffer, replace_all=replace_all)}
     return xr.Dataset(
         {
             "bands": scene.copy(data=bands),
@@ -102,6 +102,14 @@ def restore(
         },
         attrs=attrs,
     )
+
+
+def _radar(sar: str | Path | Sequence[str] | xr.DataArray, scene: xr.DataArray) -> xr.DataArray:
+    if not isinstance(sar, xr.DataArray):
+        return open_sar(sar, scene)
+    if sar.shape[1:] != scene.shape[1:]:
+        raise SarError(f"sar: shape {sar.shape[1:]}, expected the scene's {scene.shape[1:]}; use open_sar(path, scene)")
+    return sar.chunk({"band": -1})
 
 
 def _restored(scene: da.Array, weight: da.Array, radar: da.Array | None, job: Job) -> da.Array:
@@ -177,7 +185,14 @@ def _polarisations(radar: xr.DataArray | None, card: Card) -> tuple[str, ...]:
 
 
 def _provenance(
-    scene: xr.DataArray, card: Card, job: Job, mask_source: str, *, buffer: int, replace_all: bool
+    scene: xr.DataArray,
+    radar: xr.DataArray | None,
+    card: Card,
+    job: Job,
+    mask_source: str,
+    *,
+    buffer: int,
+    replace_all: bool,
 ) -> dict[str, str]:
     parameters = {
         "buffer": buffer,
@@ -194,4 +209,4 @@ def _provenance(
         "CLOUDFIX_MASK": mask_source,
         "CLOUDFIX_PARAMETERS": json.dumps(parameters, sort_keys=True),
         "CLOUDFIX_INPUT": fingerprint(scene),
-    }
+    } | ({} if radar is None else {"CLOUDFIX_SAR": fingerprint(radar)})

@@ -18,13 +18,9 @@ from cloudfix.training.recipe import Recipe
 def main() -> int:
     """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m cloudfix.training", description=__doc__)
-    parser.add_argument(
-        "recipe", type=Path, help="a YAML file, such as cloudfix/training/recipes/aca-crnet-multi.yaml"
-    )
+    parser.add_argument("recipe", type=Path, help="a YAML file, such as cloudfix/training/recipes/aca-crnet-multi.yaml")
     parser.add_argument("--data", type=Path, required=True, help="folder with the original images")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the cache, the weights and the log"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the cache, the weights and the log")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     # the loop has its own threads, see Training

@@ -81,9 +81,7 @@ def simulated_cases(samples: Iterable[Sample], seed: int) -> list[Case]:
     return [case for case in _simulated(samples, seed) if case.mask.mean() > _LEAST_COVER]
 
 
-def restore(
-    network: nn.Module, card: Card, case: Case, *, tile: int, bf16: bool = True
-) -> NDArray[np.float32]:
+def restore(network: nn.Module, card: Card, case: Case, *, tile: int, bf16: bool = True) -> NDArray[np.float32]:
     """(13, H, W) plain output of the network, on tiles of at most `tile` pixels a side, without overlap."""
     height, width = (side - side % 2 for side in case.cloudy.shape[1:])
     restored = case.cloudy.copy()
@@ -101,15 +99,11 @@ def _simulated(samples: Iterable[Sample], seed: int) -> Iterator[Case]:
         made = simulate(clear, SLOTS, generator)
         mask = torch.maximum(made.thickness, made.shadow)[0, 0].numpy() > CLOUD_FROM
         name = f"{sample.name}, simulated"
-        yield Case(
-            name, made.cloudy[0].numpy(), clear[0].numpy(), mask, sample.slots, sample.sar, simulated=True
-        )
+        yield Case(name, made.cloudy[0].numpy(), clear[0].numpy(), mask, sample.slots, sample.sar, simulated=True)
 
 
 @torch.inference_mode()
-def _restore(
-    network: nn.Module, card: Card, case: Case, window: Window, *, bf16: bool
-) -> NDArray[np.float32]:
+def _restore(network: nn.Module, card: Card, case: Case, window: Window, *, bf16: bool) -> NDArray[np.float32]:
     def tensor(array: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(array)[None]
 

@@ -108,9 +108,7 @@ class Sample:
     def read(cls, path: Path) -> Sample:
         """The sample that `save` wrote to `path`."""
         with np.load(path) as stored:
-            arrays: dict[str, Any] = {
-                key: stored[key] for key in ("clear", "cloudy", "mask", "sar") if key in stored
-            }
+            arrays: dict[str, Any] = {key: stored[key] for key in ("clear", "cloudy", "mask", "sar") if key in stored}
             return cls(path.stem, str(stored["region"]), tuple(map(str, stored["slots"])), **arrays)
 
 
@@ -123,9 +121,7 @@ def build(originals: Path, cache: Path) -> None:
     if any(cache.glob("*.npz")):
         return
     if not (originals / "sen12mscr").is_dir():
-        raise UsageError(
-            f"--data {originals}: expected a folder with sen12mscr/, series/ and the others in it"
-        )
+        raise UsageError(f"--data {originals}: expected a folder with sen12mscr/, series/ and the others in it")
     cache.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -230,9 +226,7 @@ def _sample(
     return Sample(name, region, slots, clear, cloudy, mask, sar)
 
 
-def _stack(
-    path: Path, bands: Sequence[str], *, offset: int = 0, side: int | None = None
-) -> NDArray[np.uint16]:
+def _stack(path: Path, bands: Sequence[str], *, offset: int = 0, side: int | None = None) -> NDArray[np.uint16]:
     """(13, H, W) in slot order, 0 for bands that the file lacks; resampled to `side` pixels if given."""
     with rasterio.open(path) as file:
         shape = (file.count, side, side) if side else (file.count, *file.shape)

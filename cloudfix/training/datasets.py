@@ -111,9 +111,7 @@ class BatchSampler:
         """
         real = self._random.random(size) < (self._sampling.real if self._pairs else 0)
         drawn = [self._crop(self._pairs if pair else self._clear, crop, paired=bool(pair)) for pair in real]
-        clear, cloudy, mask, sar, present = (
-            torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True)
-        )
+        clear, cloudy, mask, sar, present = (torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True))
         made = torch.from_numpy(~real)
         if made.any():
             simulated = simulate(clear[made], SLOTS, self._clouds)
@@ -144,9 +142,7 @@ class BatchSampler:
     def _gain(self) -> NDArray[np.float32]:
         """(13, 1, 1) factors near 1: another sun, another soil."""
         whole, band = self._sampling.gain
-        factors = np.exp(
-            self._random.uniform(-whole, whole) + self._random.uniform(-band, band, (len(SLOTS), 1, 1))
-        )
+        factors = np.exp(self._random.uniform(-whole, whole) + self._random.uniform(-band, band, (len(SLOTS), 1, 1)))
         return factors.astype(np.float32)
 
     def _sar(self, sample: Sample, window: Window, crop: int) -> NDArray[np.float32]:

@@ -187,8 +187,5 @@ def _validation_cases(samples: Sequence[Sample]) -> list[Case]:
     """Real and simulated cloud, with SAR and without, and as Landsat-8 sees it."""
     real, simulated = real_cases(samples), simulated_cases(samples, seed=0)
     no_sar = [case.without_sar() for case in real if case.sar is not None]
-    landsat = [
-        replace(case.with_slots(BAND_SETS["landsat-8-l2"]), name=f"{case.name}, Landsat")
-        for case in simulated
-    ]
+    landsat = [replace(case.with_slots(BAND_SETS["landsat-8-l2"]), name=f"{case.name}, Landsat") for case in simulated]
     return [*real, *no_sar, *landsat]

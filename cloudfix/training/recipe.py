@@ -108,9 +108,7 @@ class Recipe:
             sampling = Sampling(**settings.pop("sampling", {}))
             return cls(phases=phases, sampling=sampling, **settings)
         except OSError as error:
-            raise UsageError(
-                f"{path}: cannot be read ({error.strerror}); name a recipe, a YAML file"
-            ) from error
+            raise UsageError(f"{path}: cannot be read ({error.strerror}); name a recipe, a YAML file") from error
         except (TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split()).replace("Recipe.__init__() ", "")
             raise UsageError(f"{path}: not a recipe ({reason}); see recipes/aca-crnet-multi.yaml") from error

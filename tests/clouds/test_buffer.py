@@ -35,9 +35,7 @@ def test_weights_are_the_formula(seed: int, share: float, radius: int) -> None:
     top=st.integers(0, 23),
     left=st.integers(0, 27),
 )
-def test_a_window_with_its_halo_gives_the_same_bits(
-    seed: int, share: float, radius: int, top: int, left: int
-) -> None:
+def test_a_window_with_its_halo_gives_the_same_bits(seed: int, share: float, radius: int, top: int, left: int) -> None:
     mask = _mask(seed, share)
     row, column = max(top - radius, 0), max(left - radius, 0)
     cut = feather(mask[row : top + 8 + radius, column : left + 8 + radius], radius)

@@ -42,9 +42,7 @@ def package(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _scene(seed: int = 0) -> dict[str, np.ndarray]:
     noise = np.random.default_rng(seed).normal(size=(SIZE, SIZE))
     blue = 0.3 + 8 * ndimage.gaussian_filter(noise, 12)
-    return dict.fromkeys(SLOTS, np.zeros((SIZE, SIZE), np.float32)) | {
-        "blue": blue.clip(0, 1).astype(np.float32)
-    }
+    return dict.fromkeys(SLOTS, np.zeros((SIZE, SIZE), np.float32)) | {"blue": blue.clip(0, 1).astype(np.float32)}
 
 
 VALID = np.ones((SIZE, SIZE), bool)

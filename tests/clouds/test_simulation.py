@@ -53,9 +53,7 @@ def test_without_layers_the_image_is_returned_bit_for_bit() -> None:
 
 def test_opaque_cloud_hides_the_ground() -> None:
     recipe = CloudRecipe(cloud=1, haze=0, cirrus=0, cover=(2.5, 2.5), depth=(30, 30), parallax=0)
-    over_dark, over_bright = (
-        simulate(image, SLOTS, generator(3), recipe) for image in (clear(), clear() + 0.4)
-    )
+    over_dark, over_bright = (simulate(image, SLOTS, generator(3), recipe) for image in (clear(), clear() + 0.4))
     opaque = over_dark.thickness > 0.9999
     assert opaque.float().mean() > 0.5
     difference = (over_dark.cloudy - over_bright.cloudy).abs() * opaque

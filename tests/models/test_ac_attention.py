@@ -51,9 +51,7 @@ def tensors(
     return tuple(tensor.requires_grad_() for tensor in made)
 
 
-def gradients(
-    function: Callable[..., torch.Tensor], inputs: tuple[torch.Tensor, ...]
-) -> tuple[torch.Tensor, ...]:
+def gradients(function: Callable[..., torch.Tensor], inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     weights = torch.linspace(-1, 1, inputs[2].numel(), dtype=torch.float64).view_as(inputs[2])
     return torch.autograd.grad((function(*inputs) * weights).sum(), inputs)
 

@@ -108,9 +108,7 @@ def test_deformable_convolution_is_as_defined(height: int, width: int, shifts: l
             for tap in range(9):
                 y = 1 + row + tap // 3 - 1 + shifts[tap]
                 z = 1 + column + tap % 3 - 1 + shifts[9 + tap]
-                value = sum(
-                    wy * wz * x[0, :, iy, iz] for iy, wy in corners(y, height) for iz, wz in corners(z, width)
-                )
+                value = sum(wy * wz * x[0, :, iy, iz] for iy, wy in corners(y, height) for iz, wz in corners(z, width))
                 expected[:, row, column] += conv.conv.weight[:, :, tap // 3, tap % 3] @ value
     torch.testing.assert_close(conv(x)[0], expected)
 

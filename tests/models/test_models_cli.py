@@ -94,9 +94,7 @@ def test_import_writes_what_the_architecture_takes(
     assert all((c.clip[0] * c.scale + c.offset, c.clip[1] * c.scale + c.offset) == (-2, 0) for c in card.sar)
 
 
-def test_import_says_which_keys_are_missing_and_unknown(
-    tmp_path: Path, tiny: dict[str, torch.Tensor]
-) -> None:
+def test_import_says_which_keys_are_missing_and_unknown(tmp_path: Path, tiny: dict[str, torch.Tensor]) -> None:
     source, output = tmp_path / "published.pth", tmp_path / "ours.safetensors"
     tiny["net.3.net.conv9.weight"] = tiny.pop("net.3.net.conv1.weight")
     torch.save(tiny, source)
@@ -118,16 +116,12 @@ def test_import_never_unpickles(tmp_path: Path, tiny: dict[str, torch.Tensor]) -
     assert not output.exists()
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"text, not weights", bytes(100), b"PK\x03\x04" + bytes(50), b"\x80\x02}q"]
-)
+@pytest.mark.parametrize("content", [b"", b"text, not weights", bytes(100), b"PK\x03\x04" + bytes(50), b"\x80\x02}q"])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_import_refuses_what_is_no_checkpoint(tmp_path: Path, content: bytes, suffix: str) -> None:
     source = tmp_path / f"broken{suffix}"
     source.write_bytes(content)
-    assert str(source) in str(
-        failure("import", source, "--as", "aca-crnet", "-o", tmp_path / "o.safetensors")
-    )
+    assert str(source) in str(failure("import", source, "--as", "aca-crnet", "-o", tmp_path / "o.safetensors"))
 
 
 def test_import_refuses_wrong_use(tmp_path: Path, tiny: dict[str, torch.Tensor]) -> None:
@@ -137,9 +131,7 @@ def test_import_refuses_wrong_use(tmp_path: Path, tiny: dict[str, torch.Tensor])
     output = tmp_path / "o.safetensors"
     assert "no/file.pth" in str(failure("import", "no/file.pth", "--as", "aca-crnet", "-o", output))
     assert "unknown" in str(failure("import", source, "--as", "u-net", "-o", output))
-    attention = {
-        k.removeprefix("net.6.net.att."): v for k, v in tiny.items() if k.startswith("net.6.net.att.")
-    }
+    attention = {k.removeprefix("net.6.net.att."): v for k, v in tiny.items() if k.startswith("net.6.net.att.")}
     torch.save(attention, source)
     assert "part of a network" in str(failure("import", source, "--as", "ac-attention", "-o", output))
 

@@ -69,9 +69,7 @@ def test_output_is_that_of_the_published_code(seeded: ModuleType, tag: str) -> N
 def test_output_is_close_in_bfloat16_and_channels_last(seeded: ModuleType, tag: str) -> None:
     network = build(seeded, tag).to(memory_format=torch.channels_last)
     shape, low, high = CASES[tag]["a"]
-    x = torch.from_numpy(seeded.array(f"{tag}/a", shape, low, high)).contiguous(
-        memory_format=torch.channels_last
-    )
+    x = torch.from_numpy(seeded.array(f"{tag}/a", shape, low, high)).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         output = run(network, x)[0].float()
     expected = torch.from_numpy(seeded.expected(tag)[f"a/{OUTPUTS.get(tag, ('out',))[0]}"])

@@ -37,9 +37,7 @@ def test_half_precision_files_load_as_single(saved: Path, network: torch.nn.Modu
     assert {p.dtype for p in load(saved)[0].parameters()} == {torch.float32}
 
 
-def test_channels_last_weights_have_the_same_checksum(
-    saved: Path, network: torch.nn.Module, card: Card
-) -> None:
+def test_channels_last_weights_have_the_same_checksum(saved: Path, network: torch.nn.Module, card: Card) -> None:
     before = read_card(saved).checksum
     assert save(saved, network.to(memory_format=torch.channels_last), card).checksum == before
 

@@ -56,6 +56,16 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     assert files_in(tmp_path) == ["a.txt"]
 
 
+def test_leftovers_of_a_killed_run_are_cleared_before_the_next(tmp_path):
+    left = tmp_path / ".a.txt.partial" / "scratch"
+    left.mkdir(parents=True)
+    (left / "x.tif").write_text("large")
+    (left.parent / "y.tif").write_text("large")
+    with staging(tmp_path / "a.txt") as stage:
+        assert files_in(stage.folder) == ["lock"]
+    assert files_in(tmp_path) == []
+
+
 def test_a_second_run_on_the_same_output_is_refused(scene, tmp_path):
     final = tmp_path / "out.tif"
     with staging(final) as stage:

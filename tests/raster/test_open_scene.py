@@ -199,6 +199,14 @@ def test_chunks_are_read_in_other_processes(stack):
         np.testing.assert_array_equal(scene.values, values)
 
 
+def test_a_relative_name_means_the_callers_folder(stack, monkeypatch, tmp_path):
+    path, values = stack
+    monkeypatch.chdir(tmp_path)
+    scene = open_scene(path.name)
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(scene.values, values)
+
+
 def test_the_same_file_gives_the_same_dask_keys_until_it_changes(raster, dn):
     values = dn(12)
     path = raster("a.tif", values, descriptions=L2A, tags=TAGS)

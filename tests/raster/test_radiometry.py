@@ -177,6 +177,12 @@ def test_the_record_comes_back_from_the_attributes(raster, dn):
         SceneInfo.of(scene.drop_attrs())
 
 
+def test_the_record_belongs_to_all_bands(raster, dn):
+    scene = open_scene(raster("a.tif", dn(13), descriptions=L1C))
+    with pytest.raises(SceneError, match="3 bands, but attributes of 13"):
+        SceneInfo.of(scene[:3])
+
+
 def test_terramesh_tiles_with_the_offset_are_noticed(real_data):
     tile = next((real_data / "terramind").glob("S2L1C_433D*.tif"))
     with pytest.warns(CloudfixWarning) as said:

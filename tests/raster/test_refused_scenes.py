@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
@@ -58,6 +59,18 @@ def test_a_truncated_tiff(raster, dn, profile, share):
     assert "truncated" in refused(path)
 
 
+@pytest.mark.parametrize("interleave", ["band", "pixel"])
+def test_a_truncated_tiff_is_noticed_by_its_blocks(tmp_path, rng, interleave):
+    path = tmp_path / "cut.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=500, height=500, count=13, dtype="uint16", crs="EPSG:32633", tiled=True,
+        transform=Affine(10, 0, 5e5, 0, -10, 5e6), interleave=interleave,
+    ) as out:  # fmt: skip
+        out.write(rng.integers(1, 5000, (13, 500, 500)).astype("uint16"))
+    os.truncate(path, path.stat().st_size - 100)
+    assert f"{path.stat().st_size} bytes where its blocks need {path.stat().st_size + 100}" in refused(path)
+
+
 def test_a_sparse_tiff_is_whole(raster, tmp_path):
     path = tmp_path / "sparse.tif"
     with rasterio.open(
@@ -104,6 +117,11 @@ def test_8_bit_values_declared_as_sentinel_2(raster, dn, dtype):
 def test_8_bit_values_declared_as_landsat(raster, dn):
     path = raster("a.tif", dn(2, low=3, high=200))
     assert "values 3 to 199, where Landsat" in refused(path, sensor="landsat-8-l2", bands=["B4", "B5"])
+
+
+def test_dn_declared_as_rgb(raster, dn):
+    path = raster("a.tif", dn(3))
+    assert "where 8-bit RGB ends at 255" in refused(path, sensor="rgb", bands=["red", "green", "blue"])
 
 
 def test_a_dark_scene_is_not_taken_for_8_bit(raster, dn):

@@ -154,9 +154,7 @@ def test_parts_make_up_the_batch(samples: list[Sample]) -> None:
     assert torch.equal(torch.cat([part.cloudy for part, _ in parts]), batch.cloudy)
 
 
-def test_two_steps_give_weights_that_load_and_run(
-    samples: list[Sample], recipe: Recipe, tmp_path: Path
-) -> None:
+def test_two_steps_give_weights_that_load_and_run(samples: list[Sample], recipe: Recipe, tmp_path: Path) -> None:
     path = Training(recipe, samples, tmp_path).run()
     network, card = load(path)
     assert card.slots == SLOTS
