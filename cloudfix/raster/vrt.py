@@ -62,6 +62,7 @@ def write_vrt(
 def _describe(dataset: Any, grid: Grid, bands: Sequence[VrtBand]) -> None:
     if grid.georeferenced:
         dataset.transform = grid.transform
+    if grid.crs is not None:
         dataset.crs = grid.crs
     dataset.colorinterp = [ColorInterp[band.colorinterp] for band in bands]
     dataset.scales = [band.scale for band in bands]

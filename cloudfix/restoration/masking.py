@@ -80,27 +80,27 @@ def classify(
     if not 0 <= buffer <= MAX_BUFFER:
         raise UsageError(f"--buffer {buffer}: expected 0 to {MAX_BUFFER} pixels")
     info = SceneInfo.of(scene)
-    source = choose(scene, info, mask)
-    reach = FULL_WEIGHT if replace_all else buffer
-    halo = 0 if replace_all else source.halo + buffer
-    array, height, width = scene.data, *scene.shape[1:]
+    source = choose(scene, info, mask, needed=not replace_all)
+    rim = None if replace_all else buffer
+    function = partial(_classes_and_weight, source.classify, info, rim)
+    arrays = (scene.data, *source.extra)
+    chunks = scene.data.chunks[1:]
     calls = {}
-    for index, window in windows(array.chunks[1:]).items():
-        grown = window.grow(max(halo, source.halo), height, width)
-        function = partial(
-            _classes_and_weight, source.classify, info, buffer, window.within(grown), replace_all=replace_all
-        )
-        calls[0, *index] = Call(function, tuple((a, grown) for a in (array, *source.extra)))
-    name = f"classify-{tokenize(array.name, [a.name for a in source.extra], source.name, source.classify, reach)}"
-    both = as_array(name, tasks(name, calls), array.chunks[1:], np.dtype(np.uint8), bands=2)
+    for index, window in windows(chunks).items():
+        grown = window.grow(source.halo + (rim or 0), *scene.shape[1:])
+        calls[0, *index] = Call(partial(function, window.within(grown)), tuple((array, grown) for array in arrays))
+    name = f"classify-{tokenize([array.name for array in arrays], function)}"
+    both = as_array(name, tasks(name, calls), chunks, np.dtype(np.uint8), bands=2)
     return both[0], both[1], source.name
 
 
-def choose(scene: xr.DataArray, info: SceneInfo, mask: str | Path | xr.DataArray | None) -> MaskSource:
-    """What decides the classes of `scene`.
+def choose(
+    scene: xr.DataArray, info: SceneInfo, mask: str | Path | xr.DataArray | None, *, needed: bool = True
+) -> MaskSource:
+    """What decides the classes of `scene`; where nothing can and no mask is `needed`, all of it is clear.
 
     Raises:
-        MaskError: the mask does not fit the scene, or nothing can make one.
+        MaskError: the mask does not fit the scene, or nothing can make one that is needed.
     """
     if mask is not None:
         return _given(scene, info, mask)
@@ -112,6 +112,8 @@ def choose(scene: xr.DataArray, info: SceneInfo, mask: str | Path | xr.DataArray
         halo = spectral.HALO + CASTER_SIDE // 2 + SHADOW_REACH
         rules = partial(_from_spectral_rules, info, _shadow_thresholds(scene, info))
         return MaskSource("spectral rules (DSen2-CR)", rules, halo)
+    if not needed:
+        return MaskSource("none", _all_clear)
     raise MaskError(
         f"no cloud mask: the bands {', '.join(scene.band.values)} hold no SCL, QA_PIXEL or BQA, and the spectral "
         f"rules also need {', '.join(missing)}; give one with --mask FILE"
@@ -136,24 +138,27 @@ def _given(scene: xr.DataArray, info: SceneInfo, mask: str | Path | xr.DataArray
 def _classes_and_weight(
     function: Callable[..., NDArray[np.uint8]],
     info: SceneInfo,
-    buffer: int,
+    rim: int | None,
     core: Window,
     dn: NDArray[Any],
     *extra: NDArray[Any],
-    replace_all: bool,
 ) -> NDArray[np.uint8]:
-    """Classes and weights (2, height, width) of the window `core` of a block."""
+    """Classes and weights (2, height, width) of the window `core` of a block; without a rim, full weight everywhere."""
     slots = [k for k, slot in enumerate(info.slots) if slot]
     empty = ~valid_pixels(dn[slots], info.nodata).any(axis=0)
     classes = function(dn, *extra)
     classes = np.where(empty, np.uint8(NODATA), np.where(classes == NODATA, np.uint8(CLEAR), classes))
-    if replace_all:
+    if rim is None:
         weight = np.full(classes.shape, FULL_WEIGHT, np.uint8)
     else:
         wanted = (classes == CLOUD) | (classes == SHADOW)
-        weight = np.ceil(feather(wanted, buffer) * FULL_WEIGHT).astype(np.uint8)
+        weight = np.ceil(feather(wanted, rim) * FULL_WEIGHT).astype(np.uint8)
     weight[empty] = 0
     return np.stack([plane[core.slices] for plane in (classes, weight)])
+
+
+def _all_clear(dn: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.full(dn.shape[1:], CLEAR, np.uint8)
 
 
 def _from_values(unknown: float | None, _dn: NDArray[Any], values: NDArray[Any]) -> NDArray[np.uint8]:

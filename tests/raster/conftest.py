@@ -42,11 +42,8 @@ def raster(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if crs is not None:
-            profile |= {
-                "crs": crs,
-                "transform": transform or Affine(pixel, 0, ORIGIN[0], 0, -pixel, ORIGIN[1]),
-            }
+        if crs is not None or transform is not None:
+            profile |= {"crs": crs, "transform": transform or Affine(pixel, 0, ORIGIN[0], 0, -pixel, ORIGIN[1])}
         count, height, width = data.shape
         if path.suffix == ".jp2":
             profile |= {"driver": "JP2OpenJPEG", "QUALITY": 100, "REVERSIBLE": "YES"}

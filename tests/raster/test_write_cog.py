@@ -243,6 +243,14 @@ def test_a_scene_that_lies_nowhere_stays_nowhere(raster, dn, tmp_path):
         assert cog.crs is None
 
 
+def test_a_transform_without_reference_system_is_kept(raster, dn, tmp_path):
+    transform = Affine(3, 0, 100, 0, -3, 200)
+    with pytest.warns(CloudfixWarning, match="no coordinate reference system"):
+        scene = open_scene(raster("a.tif", dn(4), crs=None, transform=transform, descriptions=L2A[:4], tags=TAGS))
+    with rasterio.open(write_cog(scene, tmp_path / "out.tif")) as cog:
+        assert (cog.crs, cog.transform) == (None, transform)
+
+
 def test_real_scenes_go_through_unchanged(real_data, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CloudfixWarning)

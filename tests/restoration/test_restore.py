@@ -10,6 +10,7 @@ import xarray as xr
 
 import cloudfix
 from cloudfix.errors import CloudfixWarning, MaskError, ModelError, UsageError
+from cloudfix.restoration.network import Network
 
 
 @pytest.fixture
@@ -45,6 +46,35 @@ def test_chunk_size_does_not_change_a_bit(restored, write_scene, chunks):
     path = write_scene()
     expected = restored(path, chunks=150)[1].compute(scheduler="synchronous")
     xr.testing.assert_identical(restored(path, chunks=chunks)[1].compute(scheduler="threads"), expected)
+
+
+def test_every_tile_is_computed_once_and_only_where_there_is_cloud(restored, write_scene, monkeypatch):
+    calls = []
+    restore = Network.restore
+
+    def counted(self, optical, sar):
+        calls.append(len(next(iter(optical.values()))))
+        return restore(self, optical, sar)
+
+    monkeypatch.setattr(Network, "restore", counted)
+    _, clear = restored(chunks=50, replace_all=True)
+    clear["bands"].compute()
+    assert sum(calls) == 3 * 4
+    calls.clear()
+    mask = xr.DataArray(np.zeros((150, 170), np.uint8), dims=("y", "x"))
+    mask[:20, :20] = 1
+    _, clear = restored(chunks=50, buffer=2, mask=mask)
+    clear["bands"].compute()
+    assert sum(calls) == 1
+
+
+def test_8_bit_rgb_can_be_replaced_without_a_mask(restored, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 70, 80), dtype="uint8")
+    with rasterio.open(tmp_path / "rgb.tif", "w", driver="GTiff", dtype="uint8", count=3, height=70, width=80) as file:
+        file.write(pixels)
+    _, clear = restored(tmp_path / "rgb.tif", replace_all=True)
+    assert (clear["mask"].values == 0).all()
+    assert (clear["bands"].values != pixels).mean() > 0.5
 
 
 def test_precision_bf16_does_not_depend_on_chunks_either(restored, write_scene):
