@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def inspect(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="SCENE…", help="Multi-band files, a scene each; or one scene's band files."),
+        typer.Argument(metavar="SCENE", help="Multi-band files, a scene each; or one scene's band files."),
     ],
     *,
     sensor: Annotated[str | None, typer.Option(help="What they are, where nothing tells.")] = None,

@@ -20,7 +20,7 @@ OUTPUT = "Output"
 def run(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="SCENE…", help="One multi-band GeoTIFF, COG or VRT; or its single-band files."),
+        typer.Argument(metavar="SCENE", help="One multi-band GeoTIFF, COG or VRT; or its single-band files."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The COG to write.", rich_help_panel=OUTPUT)],
     *,

@@ -23,6 +23,7 @@ _SCL_NODATA = 0
 _SCL_SHADOW = 3
 _SCL_CLOUDS = (8, 9, 10)
 _SCL_LAST = 11
+_SCL_ODD = 0.01
 _LANDSAT_FILL = 1
 _HIGH = 3
 _MEDIUM = 2
@@ -50,13 +51,14 @@ def from_scl(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Classes from Sen2Cor's scene classification of Sentinel-2 L2A.
 
     3 is shadow; 8, 9 (cloud of medium and high probability) and 10 (thin cirrus) are cloud; 0 is no data.
-    Saturated or defective pixels (1) count as clear: what is there was measured.
+    Saturated or defective pixels (1) count as clear: what is there was measured. So do the odd values above 11 that
+    resampling and lossy compression leave in real files.
 
     Raises:
-        MaskError: a value above 11.
+        MaskError: more than one value in a hundred is above 11.
     """
     scl = _integers(values, _SCL_NODATA)
-    if scl.size and scl.max() > _SCL_LAST:
+    if scl.size and (scl > _SCL_LAST).mean() > _SCL_ODD:
         raise MaskError(f"SCL: found {scl.max()}, expected classes 0 to {_SCL_LAST}; name the bands with --bands")
     return _classes(np.isin(scl, _SCL_CLOUDS), scl == _SCL_SHADOW, scl == _SCL_NODATA)
 

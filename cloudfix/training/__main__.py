@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("recipe", type=Path, help="a YAML file, such as cloudfix/training/recipes/aca-crnet-multi.yaml")
     parser.add_argument("--data", type=Path, required=True, help="folder with the original images")
     parser.add_argument("--out", type=Path, required=True, help="folder for the cache, the weights and the log")
+    parser.add_argument("--start", type=Path, help="weights to go on from; anew if left out")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     # the loop has its own threads, see Training
@@ -28,7 +29,8 @@ def main() -> int:
     try:
         recipe = Recipe.read(arguments.recipe)
         build(arguments.data, arguments.out / "cache")
-        weights = Training(recipe, load(arguments.out / "cache"), arguments.out).run()
+        samples = load(arguments.out / "cache")
+        weights = Training(recipe, samples, arguments.out, start=arguments.start).run()
     except CloudfixError as error:
         logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - one line is what the user needs
         return error.exit_code

@@ -15,7 +15,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from cloudfix.evaluation.metrics import psnr
-from cloudfix.models import Card, SarInput, create, save
+from cloudfix.models import Card, SarInput, create, load, save
 from cloudfix.sensors import SLOTS
 from cloudfix.training.cases import Case, real_cases, restore, simulated_cases
 from cloudfix.training.datasets import BAND_SETS, Batch, BatchSampler
@@ -54,10 +54,19 @@ class Training:
         recipe: all settings.
         samples: the corpus; the recipe's split decides what each is for.
         out: folder for the weights and `metrics.jsonl`; made if need be.
+        start: weights to go on from, None to start anew.
         workers: threads.
     """
 
-    def __init__(self, recipe: Recipe, samples: Sequence[Sample], out: Path, workers: int = 2) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        samples: Sequence[Sample],
+        out: Path,
+        *,
+        start: Path | None = None,
+        workers: int = 2,
+    ) -> None:
         torch.manual_seed(recipe.seed)
         held_back = {*recipe.validation, *recipe.test}
         self.recipe = recipe
@@ -65,10 +74,14 @@ class Training:
         self.weights = out / f"{recipe.name}.safetensors"
         self.network = create(recipe.architecture, **recipe.options)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        _start_as_identity(self.network)
+        if start is None:
+            _start_as_identity(self.network)
+        else:
+            self.network.load_state_dict(load(start)[0].state_dict())
         self._averaged = AveragedModel(self.network, multi_avg_fn=_Average(recipe.ema))
+        # not fused: that one takes gradients to lie in memory as their parameters do, which it does not check
         self._optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         trained = [sample for sample in samples if sample.region not in held_back]
         self._sampler = BatchSampler(trained, recipe.sampling, recipe.seed)

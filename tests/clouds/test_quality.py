@@ -22,6 +22,14 @@ def test_scl() -> None:
     assert _classes("SCL", *range(12), dtype="uint8") == expected
 
 
+def test_an_odd_value_left_by_compression_is_clear() -> None:
+    scl = np.full((20, 20), 9, np.uint8)
+    scl[3, 4] = 12
+    classes = classes_from("SCL", scl)
+    assert classes[3, 4] == CLEAR
+    assert (classes == CLOUD).sum() == 399
+
+
 def test_scl_of_other_values_is_refused() -> None:
     with pytest.raises(MaskError, match="found 200, expected classes 0 to 11"):
         _classes("SCL", 4, 200)

@@ -178,6 +178,29 @@ def test_training_starts_as_the_identity(samples: list[Sample], recipe: Recipe, 
     assert torch.equal(training.network(inputs), inputs[:, 2:])
 
 
+def test_a_step_is_adamw_on_the_gradient_of_the_batch(samples: list[Sample], recipe: Recipe, tmp_path: Path) -> None:
+    recipe = recipe.replace(warm_up=1, clip=1e9, weight_decay=0.0)
+    trained, reference = (Training(recipe, samples, tmp_path) for _ in range(2))
+    for training in (trained, reference):
+        for parameter in training.network.parameters():
+            torch.nn.init.normal_(parameter, 0.0, 0.1, generator=torch.Generator().manual_seed(1))
+    before = [parameter.detach().clone() for parameter in reference.network.parameters()]
+    _, gradients = reference._gradients((reference._sampler.batch(16, 4), 1.0))
+    trained._step(1, 0.0)
+    for parameter, old, gradient in zip(trained.network.parameters(), before, gradients, strict=True):
+        # the first step of Adam moves each weight by the learning rate against the sign of its gradient
+        large = gradient.abs() > max(0.1 * float(gradient.abs().max()), 1e-6)
+        moved = (parameter.detach() - old)[large]
+        assert torch.allclose(moved, -recipe.learning_rate * gradient[large].sign(), rtol=0.05)
+
+
+def test_training_goes_on_from_weights(samples: list[Sample], recipe: Recipe, tmp_path: Path) -> None:
+    path = Training(recipe, samples, tmp_path).run()
+    further = Training(recipe.replace(seed=9), samples, tmp_path / "further", start=path)
+    for name, tensor in load(path)[0].state_dict().items():
+        assert torch.equal(further.network.state_dict()[name], tensor)
+
+
 def test_recipes_say_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         Recipe.read(tmp_path / "missing.yaml")
@@ -185,6 +208,14 @@ def test_recipes_say_what_is_wrong(tmp_path: Path) -> None:
     wrong.write_text("name: x\nphases: []\nlearning_rat: 1\n")
     with pytest.raises(UsageError, match="learning_rat"):
         Recipe.read(wrong)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPE.parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_recipes_are_complete(path: Path) -> None:
+    recipe = Recipe.read(path)
+    assert recipe.phases[-1].until == 1
+    assert set(recipe.sampling.band_sets) <= set(BAND_SETS)
+    assert not {*recipe.validation} & {*recipe.test}
 
 
 def test_phases_follow_progress(recipe: Recipe) -> None:
