@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cloudfix.errors import CloudfixError, CloudfixWarning
 
 if TYPE_CHECKING:
+    from cloudfix import models
     from cloudfix.raster.cog import write_cog
     from cloudfix.raster.sar import open_sar
     from cloudfix.raster.scene import open_scene
@@ -23,6 +24,7 @@ __all__ = [
     "CloudfixError",
     "CloudfixWarning",
     "__version__",
+    "models",
     "open_sar",
     "open_scene",
     "restore",
@@ -41,4 +43,6 @@ def __getattr__(name: str) -> Any:
     # torch and rasterio take seconds to import: `cloudfix --help` must not wait for them.
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "models":
+        return import_module("cloudfix.models")
     raise AttributeError(f"module 'cloudfix' has no attribute '{name}'")

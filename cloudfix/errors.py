@@ -36,5 +36,11 @@ class OutputError(CloudfixError):
     """An output that cannot be written."""
 
 
+class InterruptionError(CloudfixError):
+    """The user stopped the run."""
+
+    exit_code = 130
+
+
 class CloudfixWarning(UserWarning):
     """A note for the user: the run goes on, but something was assumed."""

@@ -1,5 +1,6 @@
 """Fixtures that several rooms share: small scenes, small random weights, the real imagery where it is there."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -25,6 +26,15 @@ def real_data():
 def samples():
     """The sample data of the repository."""
     return REPOSITORY / "sample_data"
+
+
+@pytest.fixture(scope="session")
+def seeded():
+    """The recipe of the reference outputs: published state dicts, inputs and expected arrays by name."""
+    spec = importlib.util.spec_from_file_location("seeded", REPOSITORY / "tests" / "reference" / "seeded.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

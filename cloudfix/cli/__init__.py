@@ -51,6 +51,3 @@ def main() -> None:
     except CloudfixError as error:
         console.error(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        console.error("interrupted; nothing was left behind, the same command starts over")
-        sys.exit(130)

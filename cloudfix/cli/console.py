@@ -6,7 +6,7 @@ import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cloudfix.errors import CloudfixWarning
+from cloudfix.errors import CloudfixWarning, InterruptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,6 +59,15 @@ def collected_notes() -> Iterator[list[str]]:
         yield notes
     finally:
         warnings.showwarning = shown
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends in one line, as every other failure does."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptionError("interrupted; nothing was left behind, the same command starts over") from None
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def run(
     import cloudfix
 
     began = time.perf_counter()
-    with console.collected_notes() as notes:
+    with console.interruptible(), console.collected_notes() as notes:
         scene = cloudfix.open_scene(
             files[0] if len(files) == 1 else files,
             sensor=sensor,

@@ -18,6 +18,7 @@ METADATA_KEY = "cloudfix"
 """The entry of a safetensors header that holds the card, as JSON."""
 
 ACTIVATIONS = ("none", "tanh")
+ROLES = ("restore", "thickness")
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class SarInput:
         clip: lowest and highest σ⁰ in dB; what lies outside is clipped.
         scale: network units per dB.
         offset: network units at 0 dB.
+        missing: network units shown where there is no radar.
     """
 
     slot: str
     clip: tuple[float, float]
     scale: float
     offset: float
+    missing: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "clip", tuple(self.clip))
@@ -42,7 +45,9 @@ class SarInput:
         rising = len(self.clip) == 2 and all(map(_finite, self.clip)) and self.clip[0] < self.clip[1]
         _expect(rising, f"clip of {self.slot}", self.clip, "two rising numbers in dB")
         _expect(_finite(self.scale) and self.scale != 0, f"scale of {self.slot}", self.scale, "a number, not 0")
-        _expect(_finite(self.offset), f"offset of {self.slot}", self.offset, "a finite number")
+        for name in ("offset", "missing"):
+            value = getattr(self, name)
+            _expect(_finite(value), f"{name} of {self.slot}", value, "a finite number")
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Card:
         name: architecture and tag, "aca-crnet.multi".
         architecture: what `create` builds.
         options: with which options.
-        slots: optical slots in the network's channel order, the same going in and coming out.
+        slots: optical slots in the network's channel order; a network that restores gives the same.
         sar: SAR channels, in the network's order.
         scale: network units per unit of reflectance.
         offset: network units at reflectance 0.
@@ -68,6 +73,7 @@ class Card:
         metrics: measured accuracy, by name.
         source: where they come from.
         required: slots that a scene has to fill itself; the others have stand-ins.
+        role: what comes out: "restore", the slots without their cloud, or "thickness", a map of the cloud's.
         checksum: SHA-256 over the tensors, "" before they are saved.
     """
 
@@ -87,6 +93,7 @@ class Card:
     metrics: Mapping[str, float | str] = field(default_factory=dict)
     source: str = "unknown"
     required: tuple[str, ...] = ("blue", "green", "red")
+    role: str = "restore"
     checksum: str = ""
 
     def __post_init__(self) -> None:
@@ -96,9 +103,11 @@ class Card:
         _expect(_finite(self.scale) and self.scale != 0, "scale", self.scale, "a number, not 0")
         _expect(_finite(self.offset), "offset", self.offset, "a finite number")
         _expect(self.activation in ACTIVATIONS, "activation", self.activation, f"one of {', '.join(ACTIVATIONS)}")
-        _expect(type(self.tile) is int and self.tile > 0, "tile", self.tile, "a whole number of pixels")
-        fits = type(self.overlap) is int and 0 <= self.overlap < self.tile
-        _expect(fits, "overlap", self.overlap, f"0 to {self.tile - 1} pixels, less than a tile")
+        _expect(self.role in ROLES, "role", self.role, f"one of {', '.join(ROLES)}")
+        tiled = type(self.tile) is int and self.tile >= 8 and self.tile % 8 == 0
+        _expect(tiled, "tile", self.tile, "a multiple of 8 pixels, at least 8")
+        fits = type(self.overlap) is int and 0 <= self.overlap <= self.tile // 2
+        _expect(fits, "overlap", self.overlap, f"0 to {self.tile // 2} pixels, half a tile")
 
     def to_metadata(self) -> dict[str, str]:
         """The card as entries of a safetensors header."""

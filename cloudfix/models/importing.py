@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 _RGB = ("red", "green", "blue")
 
-_PUBLISHED_SAR = (SarInput("vv", (-25, 0), 2 / 25, 0.0), SarInput("vh", (-35, 0), 2 / 35, 0.0))
-"""The published PyTorch port of DSen2-CR maps SAR to −2…0."""
+_PUBLISHED_SAR = (
+    SarInput("vv", (-25, 0), 2 / 25, 0.0, missing=-2.0),
+    SarInput("vh", (-35, 0), 2 / 35, 0.0, missing=-2.0),
+)
+"""The published PyTorch port of DSen2-CR maps SAR to −2…0; without radar its networks see the darkest of it."""
 
 _PUBLISHED_SCALE = 5.0
 """Multispectral input is DN / 2000 there, that is reflectance times 5."""
@@ -89,7 +92,9 @@ def _card(name: str, architecture: str, options: Mapping[str, int], source: str)
 
 def _inputs(architecture: str, options: Mapping[str, int]) -> dict[str, Any]:
     """What the published code feeds such a network, as far as its channels tell."""
-    if architecture in ("scpm", "thiefcloud"):
+    if architecture == "scpm":
+        return {"slots": _RGB, "role": "thickness"}
+    if architecture == "thiefcloud":
         return {"slots": _RGB}
     channels = options.get("in_channels"), options.get("out_channels")
     # A published network has never been trained with bands missing; cirrus is the one that L2A products lack.

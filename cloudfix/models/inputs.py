@@ -21,7 +21,7 @@ def assemble(card: Card, optical: Mapping[str, Tensor], sar: Mapping[str, Tensor
     """The input of the card's network.
 
     For a slot that is not there stands the nearest one that is (`sensors.STAND_INS`), or reflectance 0.
-    SAR that is not there, or is NaN, is 0 in network units.
+    SAR that is not there, or is NaN, is the `missing` of its channel.
 
     Args:
         card: what the network takes.
@@ -73,6 +73,6 @@ def _optical(slot: str, optical: Mapping[str, Tensor]) -> Tensor | float:
 
 def _sar(channel: SarInput, decibels: Tensor | None) -> Tensor | float:
     if decibels is None:
-        return 0.0
+        return channel.missing
     scaled = decibels.float().clamp(*channel.clip) * channel.scale + channel.offset
-    return scaled.nan_to_num_(nan=0.0)
+    return scaled.nan_to_num_(nan=channel.missing)

@@ -18,7 +18,7 @@ from cloudfix.errors import OutputError, SceneError
 from cloudfix.raster.atomic import output_error, staging
 from cloudfix.raster.encode import codec, encode
 from cloudfix.raster.grid import Grid, grid_of
-from cloudfix.raster.info import SceneInfo
+from cloudfix.raster.info import SceneInfo, band_attrs
 from cloudfix.raster.names import CLASS_BANDS
 from cloudfix.raster.quicklook import write_quicklook
 from cloudfix.raster.scene import reopen
@@ -69,7 +69,8 @@ def write_cog(
     Args:
         restored: variable "bands" (band, y, x) with the attributes of `open_scene`, and for the other two
             outputs "mask" (y, x): 0 clear, 1 cloud, 2 shadow, 255 no data; its attribute "provenance" holds
-            tags for the outputs. Or the bands alone.
+            tags for the outputs, and "inputs" files besides the scene's own that must not be overwritten.
+            Or the bands alone.
         path: the COG; its folder has to be there.
         mask_path: where the mask goes as a COG of its own, if anywhere.
         quicklook: where a PNG with before, mask and after goes, if anywhere.
@@ -90,7 +91,7 @@ def write_cog(
     extras = {"mask": mask_path, "quicklook": quicklook}
     paths = {"bands": final} | {kind: Path(value) for kind, value in extras.items() if value is not None}
     job = _job(restored, paths, before, codec(compress), tags or {})
-    _check_names(list(paths.values()), job.bands.attrs.get("source", []))
+    _check_names(list(paths.values()), [*job.bands.attrs.get("source", []), *restored.attrs.get("inputs", [])])
     with rasterio.Env(GDAL_CACHEMAX=_CACHE), ExitStack() as stack:
         stages = {kind: stack.enter_context(staging(item)) for kind, item in paths.items()}
         try:
@@ -141,13 +142,13 @@ def _true_colour(before: xr.DataArray, bands: xr.DataArray) -> xr.DataArray:
     return _chunked(before.isel(band=[slots.index(slot) for slot in _TRUE_COLOUR]))
 
 
-def _check_names(paths: Sequence[Path], sources: Sequence[str]) -> None:
+def _check_names(paths: Sequence[Path], read: Sequence[str]) -> None:
     seen: set[Path] = set()
-    inputs = {Path(source).resolve() for source in sources}
+    inputs = {Path(source).resolve() for source in read}
     for path in paths:
         resolved = path.resolve()
         if resolved in inputs:
-            raise OutputError(f"{path}: is the input itself; give another output name")
+            raise OutputError(f"{path}: is an input of this very run; give another output name")
         if resolved in seen:
             raise OutputError(f"{path}: is to be two outputs at once; give each its own name")
         seen.add(resolved)
@@ -228,7 +229,7 @@ def _file_attrs(bands: xr.DataArray) -> dict[str, Any]:
         "file_nodata": bands.attrs["nodata"],
         "tags": {},
     }
-    return plain | bands.attrs
+    return plain | band_attrs(bands)
 
 
 def _own_tags(job: _Job) -> dict[str, str]:

@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import xarray as xr
+    from collections.abc import Sequence
 
 _SAMPLE = 1 << 20
 
 
-def fingerprint(scene: xr.DataArray) -> str:
-    """SHA-256 over names, sizes, first and last MiB of the scene's files; "array" where it came from none."""
-    sources = [Path(source) for source in scene.attrs.get("source", ())]
-    if not sources:
+def fingerprint(files: Sequence[str]) -> str:
+    """SHA-256 over names, sizes, first and last MiB of `files`; "array" where there are none."""
+    if not files:
         return "array"
     digest = hashlib.sha256()
-    for path in sources:
+    for path in map(Path, files):
         size = path.stat().st_size
         digest.update(f"{path.name} {size}\n".encode())
         with path.open("rb") as file:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rasterio
+from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from cloudfix.errors import CloudfixError, SceneError
@@ -40,6 +41,8 @@ class Header:
     colorinterp: tuple[str, ...]
     tags: dict[str, str]
     band_tags: tuple[dict[str, str], ...]
+    masked: bool
+    """Whether a mask or an alpha band, not a value, tells where there is no data."""
 
     @property
     def count(self) -> int:
@@ -113,4 +116,5 @@ def _header(path: Path, dataset: Any) -> Header:
         colorinterp=tuple(interp.name for interp in dataset.colorinterp),
         tags=dict(dataset.tags()),
         band_tags=tuple(dict(dataset.tags(index)) for index in dataset.indexes),
+        masked=not {MaskFlags.all_valid, MaskFlags.nodata} & set(dataset.mask_flag_enums[0]),
     )

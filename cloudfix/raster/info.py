@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cloudfix.errors import SceneError
 
 if TYPE_CHECKING:
     import xarray as xr
+
+_PER_BAND = (
+    "slots", "scale", "offset", "descriptions", "colorinterp", "band_tags", "file_scales", "file_offsets",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,14 +58,44 @@ class SceneInfo:
                 f"scene: DataArray without the attributes {', '.join(missing)}; "
                 "open the file with cloudfix.open_scene, or copy its attrs onto yours"
             )
-        slots, count = scene.attrs["slots"], scene.sizes.get("band", len(scene.attrs["slots"]))
-        if len(slots) != count:
-            raise SceneError(
-                f"scene: {count} bands, but attributes of {len(slots)}; "
-                "select bands only after restoring, or name them to cloudfix.open_scene"
-            )
+        attrs = band_attrs(scene)
+        if attrs["quality_band"] not in attrs.get("bands", [attrs["quality_band"]]):
+            attrs["quality_band"] = None
         values: dict[str, Any] = {}
         for field in fields(cls):
-            value = scene.attrs[field.name]
+            value = attrs[field.name]
             values[field.name] = tuple(value) if isinstance(value, list) else value
         return cls(**values)
+
+
+def band_attrs(scene: xr.DataArray) -> dict[str, Any]:
+    """A scene's attributes, lists of a value per band being those of its present bands in their present order.
+
+    The attribute "bands" names the bands that the lists are about; the coordinate `band` says which are left.
+
+    Raises:
+        SceneError: the attributes are of other bands.
+    """
+    attrs = dict(scene.attrs)
+    known = attrs.get("bands")
+    if known is None or "band" not in scene.coords:
+        _check_count(scene)
+        return attrs
+    names = np.atleast_1d(scene["band"].values).tolist()
+    if unknown := [str(name) for name in names if name not in known]:
+        raise SceneError(
+            f"scene: its attributes know the bands {', '.join(known)}, but not {', '.join(unknown)}; "
+            "keep the names that cloudfix.open_scene gave, or name the bands to it"
+        )
+    order = [known.index(name) for name in names]
+    return attrs | {key: [attrs[key][index] for index in order] for key in ("bands", *_PER_BAND) if key in attrs}
+
+
+def _check_count(scene: xr.DataArray) -> None:
+    described = len(scene.attrs["slots"])
+    count = scene.sizes.get("band", described)
+    if described != count:
+        raise SceneError(
+            f"scene: {count} bands, but attributes of {described}; "
+            "select bands only after restoring, or name them to cloudfix.open_scene"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from cloudfix.raster.sample import sample_windows
 from cloudfix.raster.source import FileArray, FileBands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 _DB = (-80.0, 45.0)
 _LINEAR = 2.0
 """Median of linear backscatter that even a city stays below."""
+
+_WHOLE = 0.999
+_MOST = 0.95
+"""Parts of the scene that the image's frame and its data should cover."""
 
 _COARSER = 1.5
 """From this ratio of pixel sizes on, bilinear interpolation would skip radar pixels: their mean is taken."""
@@ -60,10 +65,10 @@ def open_sar(source: str | Path | Sequence[str | Path], like: xr.DataArray) -> x
     linear = is_linear(headers[0].path, samples)
     if linear:
         notes.append(f"{headers[0].path}: backscatter in linear scale, converted to dB")
-    parts = [_part(header, indexes, grid, like, notes, linear=linear) for header, indexes in files]
+    parts = [_part(header, indexes, grid, notes, linear=linear) for header, indexes in files]
     for text in notes:
         warnings.warn(text, CloudfixWarning, stacklevel=2)
-    array = xr.concat(parts, "band").assign_coords(band=list(found))
+    array = xr.concat([part.lazy(like) for part in parts], "band").assign_coords(band=list(found))
     array.attrs = {"units": "dB", "source": [header.path for header, _ in files]}
     return place(array.chunk({"band": -1}), grid)
 
@@ -136,52 +141,67 @@ def _calibrated(
     return np.where(missing, np.float32(np.nan), block * scale + offset)
 
 
-def _part(
-    header: Header,
-    indexes: tuple[int, ...],
-    grid: Grid,
-    like: xr.DataArray,
-    notes: list[str],
-    *,
-    linear: bool,
-) -> xr.DataArray:
-    """Bands of one file in dB on the scene's grid."""
+@dataclass(frozen=True)
+class _Part:
+    """Bands of one file on the scene's grid, and what makes dB of them."""
+
+    source: FileArray
+    finish: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+    def lazy(self, like: xr.DataArray) -> xr.DataArray:
+        """(band, y, x) in dB in the chunks of `like`."""
+        chunks = (-1, like.chunksizes.get("y", -1), like.chunksizes.get("x", -1))
+        part = xr.DataArray(self.source.lazy(chunks), dims=("band", "y", "x"))
+        decibel: xr.DataArray = xr.apply_ufunc(self.finish, part, dask="parallelized", output_dtypes=[np.float32])
+        return decibel
+
+    def share_of_data(self) -> float:
+        """The part of a sample of the scene's pixels that has a value in any band, 0 to 1."""
+        windows = sample_windows(*self.source.shape[1:])
+        found = [np.isfinite(self.finish(self.source.read(*window))).any(axis=0).ravel() for window in windows]
+        return float(np.concatenate(found).mean())
+
+
+def _part(header: Header, indexes: tuple[int, ...], grid: Grid, notes: list[str], *, linear: bool) -> _Part:
+    """Bands of one file in dB on the scene's grid, checked to have data there."""
     scale, offset, nodata = _calibration(header, indexes)
     # Undeclared zeros are the frame of the image. In dB a zero may also be a clipped bright target, so there
     # all bands have to be zero.
     jointly = nodata is None and not linear and len(indexes) > 1
     nodata = 0.0 if nodata is None else nodata
-    resampling = _resampling(header, grid, notes)
+    covered, resampling = _bring(header, grid, notes)
     file = FileBands(header.path, header.stamp, indexes, header.grid, resampling, nodata, jointly)
-    source = FileArray((file,), grid, np.dtype("float32"), fill=np.nan, error=SarError)
 
     def finish(block: NDArray[np.float32]) -> NDArray[np.float32]:
         values = _calibrated(block, scale, offset, nodata, jointly=jointly)
         return to_decibel(values) if linear else values
 
-    chunks = (-1, like.chunksizes.get("y", -1), like.chunksizes.get("x", -1))
-    part = xr.DataArray(source.lazy(chunks), dims=("band", "y", "x"))
-    decibel: xr.DataArray = xr.apply_ufunc(finish, part, dask="parallelized", output_dtypes=[np.float32])
-    return decibel
+    part = _Part(FileArray((file,), grid, np.dtype("float32"), fill=np.nan, error=SarError), finish)
+    share = part.share_of_data()
+    if share == 0:
+        raise SarError(f"{header.path}: no data over the scene in a sample of it; give a radar image that has some")
+    if covered < _WHOLE or share < _MOST:
+        notes.append(
+            f"{header.path}: covers {min(covered, share):.0%} of the scene; the rest is restored without radar"
+        )
+    return part
 
 
-def _resampling(header: Header, grid: Grid, notes: list[str]) -> str | None:
-    """How a file comes to the scene's grid; None where it is there already."""
+def _bring(header: Header, grid: Grid, notes: list[str]) -> tuple[float, str | None]:
+    """How much of the scene's grid a file's frame covers, and how it comes there; None where it is there already."""
     own = header.grid
     if own.crs is None or grid.crs is None:
         _check_aligned(header, grid, notes)
-        return None
+        return 1.0, None
     covered = coverage(grid, own)
     if covered <= 0:
         raise SarError(
             f"{header.path}: does not overlap the scene: it covers {in_words(own)}, the scene "
             f"{in_words(grid)}; give a radar image of the same place"
         )
-    if covered < 0.999:
-        notes.append(f"{header.path}: covers {covered:.0%} of the scene; the rest is restored without radar")
     if own.matches(grid):
-        return None
-    return "average" if grid.pixel > _COARSER * pixel_on(own, grid) else "bilinear"
+        return covered, None
+    return covered, "average" if grid.pixel > _COARSER * pixel_on(own, grid) else "bilinear"
 
 
 def _check_aligned(header: Header, grid: Grid, notes: list[str]) -> None:

@@ -21,6 +21,7 @@ from cloudfix.raster.radiometry import radiometry
 from cloudfix.raster.recognise import Recognised, recognise, title_of
 from cloudfix.raster.sample import ValueRange, sample_range, sample_windows
 from cloudfix.raster.source import FileArray, FileBands
+from cloudfix.raster.transparency import check_transparency
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,10 +98,17 @@ def _open(sources: Sequence[str | Path], sensor: str | None, bands: Sequence[str
     found = recognise(headers, sensor, bands)
     array, notes = _assemble(headers, found)
     nodata = _nodata(headers, found)
+    _check_transparency(headers, found, nodata)
     sampled = _sample(array, found, nodata)
     info, more = _describe(headers, found, array, sampled, nodata)
     info = replace(info, notes=found.notes + notes + more)
     return _data_array(headers, found, array, info, chunks)
+
+
+def _check_transparency(headers: Sequence[Header], found: Recognised, nodata: float | None) -> None:
+    slots = iter(found.slots)
+    for header in headers:
+        check_transparency(header, [next(slots) for _ in range(header.count)], nodata)
 
 
 def _assemble(headers: Sequence[Header], found: Recognised) -> tuple[FileArray, tuple[str, ...]]:
@@ -218,6 +226,7 @@ def _file_attrs(headers: Sequence[Header], found: Recognised) -> dict[str, Any]:
         descriptions = [text or name for text, name in zip(descriptions, found.names, strict=True)]
     declared = [value for header in headers for value in header.nodata]
     return {
+        "bands": list(found.names),
         "tags": dict(headers[0].tags),
         "band_tags": [dict(tags) for header in headers for tags in header.band_tags],
         "descriptions": descriptions,

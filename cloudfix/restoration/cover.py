@@ -37,8 +37,8 @@ def estimate_cover(scene: xr.DataArray) -> Cover:
     Raises:
         MaskError: nothing tells cloud from clear sky in this scene.
     """
-    classes, _, source = masking.classify(scene, None, 0, replace_all=False)
-    windows = [classes[window.slices] for window in sample_windows(*classes.shape)]
+    found = masking.classify(scene, None, 0, replace_all=False)
+    windows = [found.classes[window.slices] for window in sample_windows(*found.classes.shape)]
     pixels = np.concatenate([block.ravel() for block in dask.compute(*windows)])  # type: ignore[no-untyped-call]
     seen = max(int((pixels != NODATA).sum()), 1)
-    return Cover(float((pixels == CLOUD).sum() / seen), float((pixels == SHADOW).sum() / seen), source)
+    return Cover(float((pixels == CLOUD).sum() / seen), float((pixels == SHADOW).sum() / seen), found.source)

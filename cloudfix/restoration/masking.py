@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from cloudfix.restoration.tiles import Window
 
+SPECTRAL_RULES = "spectral rules after DSen2-CR"
 FULL_WEIGHT = 255
 MAX_BUFFER = 200
 SHADOW_REACH = 64
@@ -47,17 +48,37 @@ class MaskSource:
         classify: (DN, *extra) of a window to its uint8 classes.
         halo: pixels of context that `classify` needs.
         extra: further arrays (y, x) on the scene's grid.
+        files: files that were read for it.
     """
 
     name: str
     classify: Callable[..., NDArray[np.uint8]]
     halo: int = 0
     extra: tuple[da.Array, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Classified:
+    """Class and weight of every pixel, lazily.
+
+    Attributes:
+        classes: (y, x), `cloudfix.clouds.classes`.
+        weight: (y, x), how much of the network's output a pixel takes: 255 on cloud and shadow, falling to 0 at the end
+            of the buffer, 0 on nodata.
+        source: what decided the classes.
+        files: files that were read for it.
+    """
+
+    classes: da.Array
+    weight: da.Array
+    source: str
+    files: tuple[str, ...]
 
 
 def classify(
     scene: xr.DataArray, mask: str | Path | xr.DataArray | None, buffer: int, *, replace_all: bool
-) -> tuple[da.Array, da.Array, str]:
+) -> Classified:
     """Class and weight of every pixel, lazily.
 
     The classes come from the mask that was given (an array, a file, a plug-in's name), else the product's own quality
@@ -68,10 +89,6 @@ def classify(
         mask: what was given, or None.
         buffer: pixels around cloud and shadow over which the weight falls.
         replace_all: give full weight to every pixel that has data.
-
-    Returns:
-        Classes (y, x) of `cloudfix.clouds.classes`; how much of the network's output each pixel takes (y, x), 255 on
-        cloud and shadow, falling to 0 at the end of the buffer, 0 on nodata; and the source's name.
 
     Raises:
         MaskError: the mask does not fit the scene, or nothing can make one.
@@ -91,7 +108,7 @@ def classify(
         calls[0, *index] = Call(partial(function, window.within(grown)), tuple((array, grown) for array in arrays))
     name = f"classify-{tokenize([array.name for array in arrays], function)}"
     both = as_array(name, tasks(name, calls), chunks, np.dtype(np.uint8), bands=2)
-    return both[0], both[1], source.name
+    return Classified(both[0], both[1], source.name, source.files)
 
 
 def choose(
@@ -111,28 +128,28 @@ def choose(
     if not missing:
         halo = spectral.HALO + CASTER_SIDE // 2 + SHADOW_REACH
         rules = partial(_from_spectral_rules, info, _shadow_thresholds(scene, info))
-        return MaskSource("spectral rules (DSen2-CR)", rules, halo)
+        return MaskSource(SPECTRAL_RULES, rules, halo)
     if not needed:
         return MaskSource("none", _all_clear)
     raise MaskError(
         f"no cloud mask: the bands {', '.join(scene.band.values)} hold no SCL, QA_PIXEL or BQA, and the spectral "
-        f"rules also need {', '.join(missing)}; give one with --mask FILE"
+        f"rules also need {', '.join(missing)}; give one with --mask FILE, or --replace-all to do without"
     )
 
 
 def _given(scene: xr.DataArray, info: SceneInfo, mask: str | Path | xr.DataArray) -> MaskSource:
     chunks = scene.data.chunks[1:]
     if isinstance(mask, xr.DataArray):
-        if mask.shape != scene.shape[1:]:
-            raise MaskError(f"mask: shape {mask.shape}, expected the scene's {scene.shape[1:]}")
-        values = mask.chunk({"y": chunks[0], "x": chunks[1]}).data
-        return MaskSource("array", partial(_from_values, None), extra=(values,))
-    if isinstance(mask, Path) or Path(mask).exists() or mask not in plugins.names():
-        opened = open_mask(mask, scene)
-        rule = partial(_from_values, opened.attrs["unknown"])
-        return MaskSource(f"file {Path(mask).name}", rule, extra=(opened.data,))
-    detector = plugins.find(mask)
-    return MaskSource(f"plug-in {mask}", partial(_from_detector, info, detector), plugins.halo(detector))
+        if set(mask.dims) != {"y", "x"} or (mask.sizes["y"], mask.sizes["x"]) != scene.shape[1:]:
+            raise MaskError(f"mask: {dict(mask.sizes)}, expected the scene's y {scene.shape[1]}, x {scene.shape[2]}")
+        values = mask.transpose("y", "x").chunk({"y": chunks[0], "x": chunks[1]}).data
+        return MaskSource("array", partial(_from_values, NODATA), extra=(values,))
+    if isinstance(mask, str) and not Path(mask).is_file() and (mask in plugins.names() or not Path(mask).suffix):
+        detector = plugins.find(mask)
+        return MaskSource(f"plug-in {mask}", partial(_from_detector, info, detector), plugins.halo(detector))
+    opened = open_mask(mask, scene)
+    rule = partial(_from_values, opened.attrs["unknown"])
+    return MaskSource(f"file {Path(mask).name}", rule, extra=(opened.data,), files=(str(Path(mask).resolve()),))
 
 
 def _classes_and_weight(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -59,10 +61,10 @@ def resolve_device(device: str) -> str:
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
+        raise UsageError(f"--device {device}: expected auto, cpu, cuda, cuda:N or mps")
     kind, _, index = device.partition(":")
     available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if kind not in available or (index and not index.isdigit()):
-        raise UsageError(f"--device {device}: expected auto, cpu, cuda, cuda:N or mps")
     if int(index or 0) >= available[kind]:
         raise UsageError(f"--device {device}: this machine has {available[kind]} of them; use --device auto")
     return device
@@ -75,7 +77,7 @@ def resolve_precision(precision: str, device: str) -> str:
         UsageError: unknown, or float16 on a CPU.
     """
     if precision == "auto":
-        native = torch.cuda.is_bf16_supported() if device.startswith("cuda") else _cpu_multiplies_bf16(device)
+        native = torch.cuda.is_bf16_supported(False) if device.startswith("cuda") else _cpu_multiplies_bf16(device)
         return "bf16" if native else "fp32"
     if precision not in PRECISIONS:
         raise UsageError(f"--precision {precision}: expected auto, {', '.join(PRECISIONS)}")
@@ -85,7 +87,9 @@ def resolve_precision(precision: str, device: str) -> str:
 
 
 def _cpu_multiplies_bf16(device: str) -> bool:
-    flags = torch.cpu.get_capabilities() if device == "cpu" else {}
+    # Older versions of torch cannot tell: float32 serves everywhere.
+    capabilities: Callable[[], Mapping[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
+    flags = capabilities() if device == "cpu" else {}
     return bool(flags.get("avx512_bf16") or flags.get("amx_bf16") or flags.get("bf16"))
 
 
@@ -112,7 +116,7 @@ class Network:
         self._plan = plan
         on_cpu = plan.device == "cpu"
         self._pool = ThreadPoolExecutor(
-            max_workers=torch.get_num_threads() if on_cpu else 1,
+            max_workers=_cores() if on_cpu else 1,
             thread_name_prefix="network",
             initializer=partial(torch.set_num_threads, 1) if on_cpu else None,
         )
@@ -141,7 +145,7 @@ class Network:
             inputs = assemble(self.card, self._on_device(optical), self._on_device(sar) or None)
             with self._arithmetic():
                 outputs = self._module(inputs.contiguous(memory_format=torch.channels_last))
-            restored = to_reflectance(self.card, outputs.float())[:count].cpu().numpy()
+            restored = to_reflectance(self.card, outputs)[:count].cpu().numpy()
         if not np.isfinite(restored).all():
             raise ModelError(
                 f"{self._plan.weights}: the network gave NaN or infinity in {self._plan.precision}; "
@@ -156,9 +160,16 @@ class Network:
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         if self._plan.precision == "fp32":
-            return nullcontext()
+            # TF32, which cuDNN takes by default, keeps 10 bits.
+            on_gpu = self._plan.device.startswith("cuda")
+            return torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if on_gpu else nullcontext()
         kind = self._plan.device.partition(":")[0]
         return torch.autocast(kind, dtype=PRECISIONS[self._plan.precision])
+
+
+def _cores() -> int:
+    # Not torch.get_num_threads: it is 1 in a dask.distributed worker, and after the first network here.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _LOADING = threading.Lock()

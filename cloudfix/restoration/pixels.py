@@ -24,7 +24,7 @@ def reflectance_by_slot(dn: NDArray[Any], info: SceneInfo) -> tuple[dict[str, ND
     """Reflectance (H, W) of every slot, NaN where a band holds none, and where the scene has any data.
 
     A DN of 0 in one band of a pixel that has data in others is a dark measurement, although 0 also means nodata:
-    Sentinel-2's cirrus band holds it all the time.
+    Sentinel-2's cirrus band holds it all the time. So where 0 means nodata, a pixel is empty only as a whole.
     """
     bands = [k for k, slot in enumerate(info.slots) if slot]
     valid = {k: valid_pixels(dn[k], info.nodata) for k in bands}
@@ -39,11 +39,14 @@ def reflectance_by_slot(dn: NDArray[Any], info: SceneInfo) -> tuple[dict[str, ND
 
 def storable(dn: NDArray[np.float64], dtype: np.dtype[Any], info: SceneInfo) -> NDArray[Any]:
     """`dn` in the scene's dtype: rounded, kept inside its range and off the values that mean something else."""
+    reserved = [value for value in (info.nodata, info.saturated) if value is not None and np.isfinite(value)]
     if dtype.kind == "f":
-        return dn.astype(dtype)
+        stored = dn.astype(dtype)
+        for value in reserved:
+            stored[stored == value] = np.nextafter(dtype.type(value), dtype.type(np.inf))
+        return stored
     limits = np.iinfo(dtype)
-    low, high = int(limits.min), int(limits.max)
-    reserved = {info.nodata, info.saturated}
-    low += low in reserved
-    high -= high in reserved
-    return np.clip(np.rint(dn), low, high).astype(dtype)
+    stored = np.clip(np.rint(dn), limits.min, limits.max).astype(dtype)
+    for value in reserved:
+        stored[stored == value] = value + 1 if value < limits.max else value - 1
+    return stored

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import warnings
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 from dask.base import tokenize
 
-import cloudfix
-from cloudfix.errors import CloudfixWarning, ModelError, SarError, UsageError
 from cloudfix.models import registry
 from cloudfix.models.weights import read_card
-from cloudfix.raster.fingerprint import fingerprint
 from cloudfix.raster.info import SceneInfo
-from cloudfix.raster.sar import open_sar
-from cloudfix.restoration import masking
+from cloudfix.restoration import agreement, masking, provenance
 from cloudfix.restoration.graph import Call, as_array, tasks, windows
 from cloudfix.restoration.network import plan_network
 from cloudfix.restoration.synthesis import Job, composite, synthesise
@@ -30,6 +24,8 @@ if TYPE_CHECKING:
     import dask.array as da
 
     from cloudfix.models.cards import Card
+    from cloudfix.restoration.graph import Key
+    from cloudfix.restoration.tiles import Window
 
 CHUNK = 512
 """Rows and columns of a chunk of a scene that came without any."""
@@ -73,140 +69,82 @@ def restore(
     Raises:
         CloudfixError: options, bands, mask, SAR or weights that do not go together.
     """
+    scene = scene.transpose("band", "y", "x")
     scene = scene.chunk({"band": -1} if scene.chunks else {"band": -1, "y": CHUNK, "x": CHUNK})
     info = SceneInfo.of(scene)
-    name = model or registry.default_for(info.slots)
-    card = read_card(name)
-    radar = None if sar is None else _radar(sar, scene)
-    job = Job(
-        info=info,
-        plan=plan_network(name, card, device=device, precision=precision, batch_size=batch_size),
-        grid=TileGrid(
-            height=scene.sizes["y"],
-            width=scene.sizes["x"],
-            tile=tile or card.tile,
-            overlap=card.overlap if overlap is None else overlap,
-        ),
-        bands=_restored_bands(scene, info, card),
-        sar=_polarisations(radar, card),
-        blanked=_blanked(scene, info, card, unknown_bands),
-    )
-    classes, weight, mask_source = masking.classify(scene, mask, buffer, replace_all=replace_all)
-    bands = _restored(scene.data, weight, None if radar is None or not job.sar else radar.data, job)
-    attrs = {"provenance": _provenance(scene, radar, card, job, mask_source, buffer=buffer, replace_all=replace_all)}
+    weights = registry.default_for(info.slots) if model is None else _portable(model)
+    card = read_card(weights)
+    bands = agreement.restored_bands(scene, info, card)
+    grid = _grid(scene, card, tile, overlap)
+    plan = plan_network(weights, card, device=device, precision=precision, batch_size=batch_size)
+    blanked = agreement.blanked_bands(scene, info, card, unknown_bands)
+    radar = agreement.usable_radar(sar, scene, card)
+    job = Job(info, plan, grid, bands, () if radar is None else tuple(radar.band.values.tolist()), blanked)
+    classified = masking.classify(scene, mask, buffer, replace_all=replace_all)
+    options: dict[str, int | bool | str] = {
+        "buffer": buffer,
+        "replace_all": replace_all,
+        "unknown_bands": unknown_bands,
+    }
+    pixels = _restored(scene.data, classified.weight, None if radar is None else radar.data, job)
     return xr.Dataset(
         {
-            "bands": scene.copy(data=bands),
-            "mask": (("y", "x"), classes),
-            "synthesised": (("y", "x"), weight),
+            "bands": scene.copy(data=pixels),
+            "mask": (("y", "x"), classified.classes),
+            "synthesised": (("y", "x"), classified.weight),
         },
-        attrs=attrs,
+        attrs={
+            "provenance": provenance.tags(scene, radar, card, job, classified, options),
+            "inputs": [*classified.files, *([] if radar is None else radar.attrs.get("source", [])), weights],
+        },
     )
 
 
-def _radar(sar: str | Path | Sequence[str] | xr.DataArray, scene: xr.DataArray) -> xr.DataArray:
-    if not isinstance(sar, xr.DataArray):
-        return open_sar(sar, scene)
-    if sar.shape[1:] != scene.shape[1:]:
-        raise SarError(f"sar: shape {sar.shape[1:]}, expected the scene's {scene.shape[1:]}; use open_sar(path, scene)")
-    return sar.chunk({"band": -1})
+def _portable(model: str) -> str:
+    """A name as it is, a file by its full path: a worker may run in another folder."""
+    return model if model in registry.list_weights() else str(registry.find(model).resolve())
+
+
+def _grid(scene: xr.DataArray, card: Card, tile: int | None, overlap: int | None) -> TileGrid:
+    side = card.tile if tile is None else tile
+    if overlap is None:
+        overlap = card.overlap if tile is None else min(card.overlap, side // 4)
+    return TileGrid(scene.sizes["y"], scene.sizes["x"], side, overlap)
 
 
 def _restored(scene: da.Array, weight: da.Array, radar: da.Array | None, job: Job) -> da.Array:
     """Every tile is computed by the one chunk in which it begins, and handed to the chunks that it reaches into."""
     chunks = windows(scene.chunks[1:])
-    token = tokenize(scene.name, weight.name, radar.name if radar is not None else None, job)
-    owned = {index: job.grid.owned(chunk) for index, chunk in chunks.items()}
-    frames = {index: cover(tiles) for index, tiles in owned.items() if tiles}
     guides = () if radar is None else (radar,)
+    token = tokenize(job, *(array.name for array in (scene, weight, *guides)))
+    frames = {index: cover(tiles) for index, chunk in chunks.items() if (tiles := job.grid.owned(chunk))}
+    parts = f"synthesise-{token}"
     syntheses = {
-        index: Call(partial(synthesise, job, owned[index]), tuple((a, frame) for a in (scene, weight, *guides)))
+        index: Call(
+            partial(synthesise, job, job.grid.owned(chunks[index])),
+            tuple((array, frame) for array in (scene, weight, *guides)),
+        )
         for index, frame in frames.items()
     }
-    parts = f"synthesise-{token}"
     outputs = {}
-    for index, chunk in chunks.items():
-        reaching = [near for near in frames if chunk.intersection(frames[near])]
+    for index, near in _reaching(chunks, frames).items():
         outputs[0, *index] = Call(
-            partial(composite, job, chunk, [frames[near] for near in reaching]),
-            ((scene, chunk), (weight, chunk)),
-            tuple((parts, *near) for near in reaching),
+            partial(composite, job, chunks[index], [frames[k] for k in near]),
+            ((scene, chunks[index]), (weight, chunks[index])),
+            tuple((parts, *k) for k in near),
         )
-    name = f"restore-{token}"
-    return as_array(
-        name,
-        tasks(name, outputs, tasks(parts, syntheses)),
-        scene.chunks[1:],
-        scene.dtype,
-        bands=scene.shape[0],
-    )
+    graph = tasks(f"restore-{token}", outputs, tasks(parts, syntheses))
+    return as_array(f"restore-{token}", graph, scene.chunks[1:], scene.dtype, bands=scene.shape[0])
 
 
-def _restored_bands(scene: xr.DataArray, info: SceneInfo, card: Card) -> tuple[tuple[int, int], ...]:
-    missing = [slot for slot in card.required if slot not in info.slots]
-    if missing:
-        raise ModelError(
-            f"{card.name}: needs {', '.join(card.required)}, and the bands {', '.join(scene.band.values)} hold no "
-            f"{', '.join(missing)}; choose another --model, or name the bands with --bands"
-        )
-    return tuple((band, card.slots.index(slot)) for band, slot in enumerate(info.slots) if slot in card.slots)
+def _reaching(chunks: dict[Key, Window], frames: dict[Key, Window]) -> dict[Key, list[Key]]:
+    """Which frames reach into each chunk. Rows and columns are asked apart: a mosaic has many thousand chunks."""
+    rows = {i: frame[:2] for (i, _), frame in frames.items()}
+    columns = {j: frame[2:] for (_, j), frame in frames.items()}
 
+    def near(spans: dict[Any, tuple[int, int]], start: int, stop: int) -> list[int]:
+        return [k for k, (low, high) in spans.items() if low < stop and high > start]
 
-def _blanked(scene: xr.DataArray, info: SceneInfo, card: Card, unknown_bands: str) -> tuple[int, ...]:
-    unknown = [
-        band
-        for band, (name, slot) in enumerate(zip(scene.band.values, info.slots, strict=True))
-        if slot not in card.slots and name != info.quality_band
-    ]
-    names = ", ".join(scene.band.values[band] for band in unknown)
-    if unknown_bands not in {"keep", "blank"}:
-        raise UsageError(f"--unknown-bands {unknown_bands}: expected keep or blank")
-    if unknown and unknown_bands == "keep":
-        warnings.warn(
-            f"{card.name} does not know {names}: kept as they are, cloud included; --unknown-bands blank sets them "
-            "to nodata there",
-            CloudfixWarning,
-            stacklevel=3,
-        )
-        return ()
-    if unknown and info.nodata is None:
-        raise UsageError(f"--unknown-bands blank: the scene declares no nodata value for {names}; use keep")
-    return tuple(unknown)
-
-
-def _polarisations(radar: xr.DataArray | None, card: Card) -> tuple[str, ...]:
-    if radar is None:
-        return ()
-    known = tuple(source.slot for source in card.sar)
-    if not known:
-        warnings.warn(f"{card.name} takes no SAR: --sar is not used", CloudfixWarning, stacklevel=3)
-        return ()
-    return tuple(str(name) for name in radar.band.values)
-
-
-def _provenance(
-    scene: xr.DataArray,
-    radar: xr.DataArray | None,
-    card: Card,
-    job: Job,
-    mask_source: str,
-    *,
-    buffer: int,
-    replace_all: bool,
-) -> dict[str, str]:
-    parameters = {
-        "buffer": buffer,
-        "replace_all": replace_all,
-        "tile": job.grid.tile,
-        "overlap": job.grid.overlap,
-        "precision": job.plan.precision,
-        "sar": list(job.sar),
-    }
-    return {
-        "CLOUDFIX_VERSION": cloudfix.__version__,
-        "CLOUDFIX_MODEL": card.name,
-        "CLOUDFIX_MODEL_SHA256": card.checksum,
-        "CLOUDFIX_MASK": mask_source,
-        "CLOUDFIX_PARAMETERS": json.dumps(parameters, sort_keys=True),
-        "CLOUDFIX_INPUT": fingerprint(scene),
-    } | ({} if radar is None else {"CLOUDFIX_SAR": fingerprint(radar)})
+    down = {i: near(rows, chunk.top, chunk.bottom) for (i, _), chunk in chunks.items()}
+    across = {j: near(columns, chunk.left, chunk.right) for (_, j), chunk in chunks.items()}
+    return {(i, j): [(k, m) for k in down[i] for m in across[j]] for i, j in chunks}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cloudfix.restoration.network import NetworkPlan, network
-from cloudfix.restoration.pixels import storable, valid_pixels
+from cloudfix.restoration.pixels import reflectance_by_slot, storable, valid_pixels
 from cloudfix.restoration.tiles import FIXED_POINT, TileGrid, Window, cover
 
 if TYPE_CHECKING:
@@ -85,11 +85,8 @@ def _planes(
     dn: NDArray[np.generic], sar: NDArray[np.float32] | None, windows: list[Window], job: Job
 ) -> tuple[Planes, Planes]:
     """Reflectance by slot and dB by polarisation under `windows`, each (windows, tile, tile)."""
-    optical = {
-        slot: np.stack([_optical_tile(dn[band][w.slices], band, job) for w in windows])
-        for band, slot in enumerate(job.info.slots)
-        if slot
-    }
+    tiles = [_optical_tiles(dn[:, *window.slices], job) for window in windows]
+    optical = {slot: np.stack([tile[slot] for tile in tiles]) for slot in tiles[0]}
     radar = {
         name: np.stack([_mirrored(sar[k][w.slices], job.grid.tile) for w in windows])
         for k, name in enumerate(job.sar)
@@ -98,13 +95,14 @@ def _planes(
     return optical, radar
 
 
-def _optical_tile(dn: NDArray[np.generic], band: int, job: Job) -> NDArray[np.float32]:
-    """Reflectance of one band of one tile; invalid pixels get the mean of the valid ones, so none is a value."""
-    valid = valid_pixels(dn, job.info.nodata)
-    reflectance = np.where(valid, dn, 0) * job.info.scale[band] + job.info.offset[band]
-    if not valid.all():
-        reflectance[~valid] = reflectance[valid].mean() if valid.any() else 0
-    return _mirrored(reflectance.astype(np.float32), job.grid.tile)
+def _optical_tiles(dn: NDArray[np.generic], job: Job) -> dict[str, NDArray[np.float32]]:
+    """Reflectance of one tile by slot; what is empty gets the mean of what is not, so that nodata is no value."""
+    planes, seen = reflectance_by_slot(dn, job.info)
+    for plane in planes.values():
+        empty = ~(seen & np.isfinite(plane))
+        if empty.any():
+            plane[empty] = 0 if empty.all() else plane[~empty].mean()
+    return {slot: _mirrored(plane, job.grid.tile) for slot, plane in planes.items()}
 
 
 def _mirrored(plane: NDArray[np.float32], tile: int) -> NDArray[np.float32]:

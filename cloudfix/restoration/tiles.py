@@ -7,6 +7,7 @@ associative, so neither the order of the sums nor their grouping into chunks can
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -144,13 +145,9 @@ class TileGrid:
 
     def owned(self, chunk: Window) -> list[Window]:
         """Tiles that begin inside `chunk`, row by row: every tile belongs to exactly one chunk of a partition."""
-        return [
-            self.window(top, left)
-            for top in self.rows
-            if chunk.top <= top < chunk.bottom
-            for left in self.columns
-            if chunk.left <= left < chunk.right
-        ]
+        rows = self.rows[bisect_left(self.rows, chunk.top) : bisect_left(self.rows, chunk.bottom)]
+        columns = self.columns[bisect_left(self.columns, chunk.left) : bisect_left(self.columns, chunk.right)]
+        return [self.window(top, left) for top in rows for left in columns]
 
     def weight(self, window: Window) -> NDArray[np.float64]:
         """Blending weights of the tile at `window`, (height, width) of the window."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,8 @@ import torch
 from rasterio.errors import NotGeoreferencedWarning
 
 from cloudfix.evaluation.baselines import copy, nearest_clear
-from cloudfix.evaluation.metrics import score
-from cloudfix.models import load
+from cloudfix.evaluation.metrics import mae, score
+from cloudfix.models import load, save
 from cloudfix.sensors import SLOTS
 from cloudfix.training.cases import Case, real_cases, restore, simulated_cases
 from cloudfix.training.corpus import build
@@ -41,29 +41,39 @@ PLAIN = "network"
 
 _RGB = [SLOTS.index(slot) for slot in ("red", "green", "blue")]
 _SIDE = 256
-_COLUMNS = ("PSNR", "SSIM", "SAM°", "MAE", "MAE cloudy", "MAE clear")
+_COLUMNS = ("PSNR", "SSIM", "SAM°", "MAE", "MAE cloudy", "MAE clear", "clear changed")
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A case, its restorations by method, and their scores over all, cloudy and clear pixels."""
+    """A case and what became of it.
+
+    Attributes:
+        case: the cloudy image and its truth.
+        images: its restorations by method.
+        scores: theirs against the truth, over "all", "cloudy" and "clear" pixels.
+        changed: by how much each method changed clear pixels, MAE against the input.
+    """
 
     case: Case
     images: dict[str, NDArray[np.float32]]
     scores: dict[str, dict[str, Scores]]
+    changed: dict[str, float]
 
     @classmethod
     def of(cls, case: Case, images: dict[str, NDArray[np.float32]]) -> Judged:
         """The case with `images` scored against its truth."""
-        clear = case.judged(case.clear)
-        scores = {name: score(clear, case.judged(image), case.mask) for name, image in images.items()}
-        return cls(case, images, scores)
+        judged = {name: case.judged(image) for name, image in images.items()}
+        clear, cloudy = case.judged(case.clear), case.judged(case.cloudy)
+        scores = {name: score(clear, image, case.mask) for name, image in judged.items()}
+        changed = {name: mae(cloudy, image, ~case.mask) for name, image in judged.items()}
+        return cls(case, images, scores, changed)
 
 
-def restorations(network: nn.Module, card: Card, case: Case, tile: int) -> dict[str, NDArray[np.float32]]:
+def restorations(network: nn.Module, card: Card, case: Case) -> dict[str, NDArray[np.float32]]:
     """The case restored by the baselines and by the network, with and without what guides it."""
-    plain = restore(network, card, case, tile=tile)
-    alone = plain if case.sar is None else restore(network, card, case.without_sar(), tile=tile)
+    plain = restore(network, card, case, tile=card.tile)
+    alone = plain if case.sar is None else restore(network, card, case.without_sar(), tile=card.tile)
     return {
         "copy (the input)": copy(case.cloudy, case.mask),
         "nearest-clear": nearest_clear(case.cloudy, case.mask),
@@ -80,6 +90,7 @@ def table(judged: Sequence[Judged]) -> str:
         results = [one.scores[method] for one in judged]
         everywhere = [_mean(results, "all", metric) for metric in ("psnr", "ssim", "sam_degrees")]
         errors = [_mean(results, part, "mae") for part in ("all", "cloudy", "clear")]
+        errors.append(float(np.nanmean([one.changed[method] for one in judged])))
         values = [f"{v:.{d}f}" for v, d in zip(everywhere, (2, 3, 2), strict=True)]
         lines.append(f"| {method} | {' | '.join([*values, *(f'{error:.4f}' for error in errors)])} |")
     return "\n".join(lines)
@@ -94,6 +105,20 @@ def per_image(judged: Sequence[Judged]) -> str:
         sar = "no" if one.case.sar is None else "yes"
         lines.append(f"| {one.case.name} | {one.case.mask.mean():.0%} | {sar} | {values} |")
     return "\n".join(lines)
+
+
+def card_metrics(real: Sequence[Judged], simulated: Sequence[Judged]) -> dict[str, float | str]:
+    """The figures that go onto the card."""
+    figures: dict[str, float | str] = {"test images": float(len(real))}
+    for method in real[0].scores:
+        figures[f"test psnr, {method}"] = round(_mean([one.scores[method] for one in real], "all", "psnr"), 2)
+    plain = [one.scores[PLAIN] for one in real]
+    figures["test sam"] = round(_mean(plain, "all", "sam_degrees"), 2)
+    figures["test psnr, simulated cloud"] = round(_mean([one.scores[PLAIN] for one in simulated], "all", "psnr"), 2)
+    figures["test clear pixels changed"] = round(
+        float(np.nanmean([one.changed[PLAIN] for one in [*real, *simulated]])), 4
+    )
+    return figures
 
 
 def panel(judged: Sequence[Judged], path: Path) -> None:
@@ -119,10 +144,10 @@ def _mean(results: Sequence[dict[str, Scores]], part: str, metric: str) -> float
 
 
 def _sections(
-    network: nn.Module, card: Card, real: Sequence[Case], simulated: Sequence[Case], tile: int
+    network: nn.Module, card: Card, real: Sequence[Case], simulated: Sequence[Case]
 ) -> dict[str, list[Judged]]:
     def judge(cases: Collection[Case]) -> list[Judged]:
-        return [Judged.of(case, restorations(network, card, case, tile)) for case in cases]
+        return [Judged.of(case, restorations(network, card, case)) for case in cases]
 
     sections = {"Real cloud": judge(real), "Simulated cloud on the same regions": judge(simulated)}
     for name in ("sentinel-2-l2a", "stack-10", "landsat-8-l1", "landsat-8-l2"):
@@ -139,6 +164,7 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, required=True, help="folder for the images as they are read")
     parser.add_argument("--split", choices=("test", "validation"), default="test")
     parser.add_argument("--tile", type=int, help="side of the tiles; the card's if left out")
+    parser.add_argument("--write", type=Path, help="write the weights here, tile and figures on their card")
     parser.add_argument("--panels", type=Path, help="PNG with input, network, truth")
     arguments = parser.parse_args()
     build(arguments.data, arguments.cache)
@@ -147,11 +173,15 @@ def main() -> int:
     network, card = load(arguments.weights)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     real, simulated = real_cases(samples), simulated_cases(samples, seed=100)
-    sections = _sections(network, card, real, simulated, arguments.tile or card.tile)
+    card = replace(card, tile=arguments.tile or card.tile)
+    sections = _sections(network, card, real, simulated)
     for title, judged in sections.items():
         sys.stdout.write(f"### {title}\n\n{table(judged)}\n\n")
     first, second = list(sections.values())[:2]
     sys.stdout.write(f"### Each image, PSNR\n\n{per_image([*first, *second])}\n")
+    if arguments.write:
+        metrics = {**card.metrics, **card_metrics(first, second)}
+        save(arguments.write, network, replace(card, metrics=metrics))
     if arguments.panels:
         panel([*first, *second], arguments.panels)
     return 0

@@ -1,30 +1,10 @@
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 
 from cloudfix.models import Card, SarInput, create
 from cloudfix.sensors import SLOTS
-
-if TYPE_CHECKING:
-    from types import ModuleType
-
-REFERENCE = Path(__file__).parents[1] / "reference"
-
-
-@pytest.fixture(scope="session")
-def seeded() -> ModuleType:
-    """The recipe of the reference outputs: published state dicts, inputs and expected arrays by name."""
-    spec = importlib.util.spec_from_file_location("seeded", REFERENCE / "seeded.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -29,7 +29,11 @@ def test_card_survives_the_header(card: Card) -> None:
         ({"offset": float("inf")}, "offset is inf"),
         ({"activation": "relu"}, "activation is relu; expected one of none, tanh"),
         ({"tile": 0}, "tile is 0"),
-        ({"overlap": 256}, "overlap is 256; expected 0 to 255"),
+        ({"tile": 100}, "tile is 100; expected a multiple of 8"),
+        ({"tile": 256.0}, "tile is 256.0"),
+        ({"overlap": 129}, "overlap is 129; expected 0 to 128"),
+        ({"overlap": -1}, "overlap is -1"),
+        ({"role": "classify"}, "role is classify; expected one of restore, thickness"),
         ({"required": ("blue", "pan")}, "required is pan"),
     ],
 )
@@ -45,6 +49,7 @@ def test_wrong_entries_are_named(card: Card, change: dict[str, Any], message: st
         (("vv", (0, -25), 0.08, 2.0), "clip of vv"),
         (("vv", (-25, 0), 0.0, 2.0), "scale of vv is 0"),
         (("vv", (-25, 0), 0.08, float("nan")), "offset of vv is nan"),
+        (("vv", (-25, 0), 0.08, 2.0, float("inf")), "missing of vv is inf"),
     ],
 )
 def test_wrong_sar_inputs_are_named(arguments: tuple[Any, ...], message: str) -> None:
@@ -65,6 +70,14 @@ def test_header_that_holds_no_card_is_refused(text: str, message: str) -> None:
     with pytest.raises(ModelError, match=message) as raised:
         Card.from_metadata({METADATA_KEY: text})
     assert "\n" not in str(raised.value)
+
+
+def test_cards_from_before_a_field_get_its_default(card: Card) -> None:
+    record = json.loads(card.to_metadata()[METADATA_KEY])
+    del record["role"]
+    for channel in record["sar"]:
+        del channel["missing"]
+    assert Card.from_metadata({METADATA_KEY: json.dumps(record)}) == card
 
 
 def test_header_without_a_card_names_the_remedy() -> None:

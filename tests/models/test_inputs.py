@@ -48,6 +48,17 @@ def test_missing_sar_is_nought_whole_or_in_part(card: Card) -> None:
     assert not x[:, 1].any()
 
 
+def test_missing_sar_is_what_the_card_says(card: Card) -> None:
+    sar = tuple(dataclasses.replace(channel, missing=-2.0) for channel in card.sar)
+    optical = dict.fromkeys(SLOTS, flat(0.5))
+    holed = flat(-10.0)
+    holed[:, 0, 0] = torch.nan
+    x = assemble(dataclasses.replace(card, sar=sar), optical, {"vv": holed})
+    assert x[0, 0, 0, 0] == -2
+    assert x[0, 0, 1, 1] == pytest.approx(1.2)
+    assert x[:, 1].eq(-2).all()
+
+
 @settings(deadline=None, max_examples=60)
 @given(present=st.sets(st.sampled_from(SLOTS)).map(lambda slots: slots | set(REQUIRED)))
 def test_every_slot_is_filled_by_itself_or_the_first_stand_in(present: set[str]) -> None:

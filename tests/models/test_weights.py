@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,6 @@ from cloudfix.models import Card, load, read_card, registry, save
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -119,6 +119,15 @@ def test_weights_of_the_package_are_sound() -> None:
         assert card.name == name
         assert card.licence != "unknown"
         load(name)
+
+
+def test_weights_of_the_package_are_in_the_licence_beside_them() -> None:
+    files = {path.name: read_card(name).licence for name, path in registry._files().items()}
+    if not files:
+        pytest.skip("no weights come with this checkout")
+    terms = (Path(registry.__file__).parent / "weights" / "LICENSE.md").read_text()
+    for name, licence in files.items():
+        assert any(name in line and licence in line for line in terms.splitlines())
 
 
 def test_default_is_for_multispectral_scenes_alone() -> None:

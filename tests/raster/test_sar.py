@@ -154,7 +154,8 @@ def test_what_is_no_data_is_nan_and_does_not_bleed(raster, scene, pixel, fill, n
     values = np.full((2, 260, 260), -12, "float32")
     values[:, :, :60] = fill
     path = raster("s1.tif", values, pixel=pixel, descriptions=("VV", "VH"), nodata=nodata)
-    found = open_sar(path, scene()).values
+    with pytest.warns(CloudfixWarning, match="of the scene; the rest is restored without radar"):
+        found = open_sar(path, scene()).values
     missing = np.isnan(found)
     assert missing[:, :, : 60 * pixel // 10 - 2].all()
     assert not missing[:, :, 60 * pixel // 10 + 2 :].any()
@@ -178,6 +179,29 @@ def test_partial_cover_is_said_and_nan_outside(raster, scene, backscatter):
         sar = open_sar(path, scene())
     assert not np.isnan(sar.values[:, :, :84]).any()
     assert np.isnan(sar.values[:, :, 86:]).all()
+
+
+@pytest.mark.parametrize(("kept", "said"), [(slice(0, 60), "covers 35% of the scene"), (slice(0, 165), None)])
+@pytest.mark.parametrize("pixel", [10, 5])
+def test_data_that_fills_its_frame_in_part_is_said(raster, scene, recwarn, pixel, kept, said):
+    """The frame alone would promise radar everywhere."""
+    values = np.full((2, 1500 // pixel, 1700 // pixel), np.nan, "float32")
+    values[..., : kept.stop * 10 // pixel] = -12
+    path = raster("s1.tif", values, pixel=pixel, descriptions=("VV", "VH"))
+    warnings.simplefilter("always", CloudfixWarning)
+    open_sar(path, scene())
+    messages = [str(item.message) for item in recwarn if item.category is CloudfixWarning]
+    assert len(messages) == (said is not None)
+    assert not said or said in messages[0]
+
+
+@pytest.mark.parametrize("pixel", [10, 12])
+def test_a_frame_without_data_over_the_scene_is_refused(raster, scene, backscatter, pixel):
+    values = backscatter(300, 170)
+    values[:, :160] = np.nan
+    grid = Affine(pixel, 0, 500_000, 0, -pixel, 5_000_000)
+    path = raster("s1.tif", values, transform=grid, descriptions=("VV", "VH"))
+    assert "no data over the scene" in refused(path, scene())
 
 
 def refused(path, like):

@@ -114,6 +114,17 @@ def test_an_output_opens_again_as_the_same_scene(raster, dn, tmp_path):
     np.testing.assert_array_equal(again, first)
 
 
+def test_bands_that_are_picked_or_reordered_keep_what_is_theirs(restored, tmp_path):
+    picked = restored()["bands"].isel(band=[4, 2, 0])
+    with rasterio.open(write_cog(picked, tmp_path / "out.tif")) as cog:
+        assert cog.descriptions == ("SCL", "B04", "B02")
+        assert cog.scales == (1, 1e-4, 1e-4)
+        assert cog.offsets == (0, -0.1, -0.1)
+    again = open_scene(tmp_path / "out.tif")
+    assert again.attrs["slots"] == ["", "red", "blue"]
+    np.testing.assert_array_equal(again, picked)
+
+
 def test_overviews_average_bands_but_never_classes(restored, tmp_path):
     dataset = restored()
     out = write_cog(dataset, tmp_path / "out.tif", mask_path=tmp_path / "mask.tif")
@@ -295,7 +306,8 @@ def test_nothing_stray_is_left(restored, tmp_path, path):
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [
-        ({"path": "input.tif"}, OutputError, "is the input itself"),
+        ({"path": "input.tif"}, OutputError, "is an input of this very run"),
+        ({"mask_path": "radar.tif"}, OutputError, r"radar\.tif: is an input of this very run"),
         ({"path": "absent/out.tif"}, OutputError, "there is no folder"),
         ({"path": "."}, OutputError, "is a folder"),
         ({"mask_path": "out.tif"}, OutputError, "two outputs at once"),
@@ -308,7 +320,7 @@ def test_outputs_that_cannot_be_are_refused_first(restored, tmp_path, change, er
         names["mask_path"] = tmp_path / change.pop("mask_path")
     before = files_in(tmp_path)
     with pytest.raises(error, match=said) as refused, dask.config.set(scheduler=None):
-        write_cog(restored(), **names, **change)
+        write_cog(restored().assign_attrs(inputs=[str(tmp_path / "radar.tif")]), **names, **change)
     assert "\n" not in str(refused.value)
     assert files_in(tmp_path) == before
 

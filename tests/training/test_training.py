@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import zlib
 from dataclasses import replace
@@ -20,7 +21,7 @@ from cloudfix.training.corpus import load as load_corpus
 from cloudfix.training.datasets import BAND_SETS, BatchSampler
 from cloudfix.training.loop import SAR_INPUTS, Training
 from cloudfix.training.recipe import Phase, Recipe, Sampling
-from cloudfix.training.report import PLAIN, Judged, panel, per_image, restorations, table
+from cloudfix.training.report import PLAIN, Judged, card_metrics, panel, per_image, restorations, table
 
 SIDE = 40
 RECIPE = Path(cloudfix.training.__file__).parent / "recipes" / "aca-crnet-multi.yaml"
@@ -229,6 +230,10 @@ def test_the_report_names_each_method_and_draws_each_case(tmp_path: Path) -> Non
     assert rows[2].startswith("| copy |")
     assert rows[3].startswith(f"| {PLAIN} | inf | 1.000 | 0.00 | 0.0000")
     assert len(per_image(judged).splitlines()) == 2 + len(cases)
+    assert judged[0].changed["copy"] == 0
+    figures = card_metrics(judged[:1], judged[1:])
+    assert figures["test psnr, simulated cloud"] == math.inf
+    assert figures["test sam"] == 0
     panel(judged, tmp_path / "panel.png")
     assert (tmp_path / "panel.png").read_bytes().startswith(b"\x89PNG")
 
@@ -236,7 +241,7 @@ def test_the_report_names_each_method_and_draws_each_case(tmp_path: Path) -> Non
 def test_the_report_restores_by_every_method(samples: list[Sample], recipe: Recipe, tmp_path: Path) -> None:
     training = Training(recipe, samples, tmp_path)
     case = real_cases([sample("pair", paired=True)])[0]
-    images = restorations(training.network, training.card, case, tile=32)
+    images = restorations(training.network, replace(training.card, tile=32, overlap=0), case)
     assert images["nearest-clear"].max() < images["copy (the input)"].max()
     kept = images[f"{PLAIN}, clear pixels kept"]
     assert np.array_equal(kept[:, ~case.mask], case.cloudy[:, ~case.mask])

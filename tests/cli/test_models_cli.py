@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from cloudfix import open_scene, restore
 from cloudfix.cli.models import app
 from cloudfix.errors import CloudfixError, ModelError, UsageError
-from cloudfix.models import load, registry, save
+from cloudfix.models import load, read_card, registry
 from cloudfix.sensors import SLOTS
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from click.testing import Result
-
-    from cloudfix.models import Card
 
 
 class Payload:
@@ -90,8 +89,19 @@ def test_import_writes_what_the_architecture_takes(
     _, card = load(output)
     assert card.slots == slots
     assert tuple(channel.slot for channel in card.sar) == sar
-    # The published port maps SAR to −2…0.
+    # The published port maps SAR to −2…0; no radar is as dark as it gets, not 0 dB.
     assert all((c.clip[0] * c.scale + c.offset, c.clip[1] * c.scale + c.offset) == (-2, 0) for c in card.sar)
+    assert all(channel.missing == -2 for channel in card.sar)
+    assert card.role == "restore"
+
+
+def test_run_refuses_weights_that_restore_nothing(tmp_path: Path, seeded: ModuleType, write_scene: Any) -> None:
+    source, output = tmp_path / "published.pth", tmp_path / "scpm.safetensors"
+    torch.save({key: torch.from_numpy(value) for key, value in seeded.state_dict("scpm").items()}, source)
+    invoke("import", source, "--as", "scpm", "-o", output)
+    assert read_card(output).role == "thickness"
+    with pytest.raises(ModelError, match=r"scpm: gives thickness, .* --model"):
+        restore(open_scene(write_scene()), model=str(output))
 
 
 def test_import_says_which_keys_are_missing_and_unknown(tmp_path: Path, tiny: dict[str, torch.Tensor]) -> None:
@@ -136,24 +146,19 @@ def test_import_refuses_wrong_use(tmp_path: Path, tiny: dict[str, torch.Tensor])
     assert "part of a network" in str(failure("import", source, "--as", "ac-attention", "-o", output))
 
 
-def test_show_prints_the_card(tmp_path: Path, network: torch.nn.Module, card: Card) -> None:
-    path = tmp_path / "net.safetensors"
-    save(path, network, card)
-    lines = invoke("show", path).stdout.splitlines()
-    assert "name: aca-crnet.test" in lines
-    assert 'metrics: {"mae": 0.02}' in lines
-    record = json.loads(invoke("show", path, "--json").stdout)
+def test_show_prints_the_card(tiny_weights: Path) -> None:
+    lines = invoke("show", tiny_weights).stdout.splitlines()
+    assert "name: aca-crnet.tiny" in lines
+    assert "role: restore" in lines
+    assert 'options: {"in_channels": 15, "out_channels": 13, "blocks": 4, "features": 8}' in lines
+    record = json.loads(invoke("show", tiny_weights, "--json").stdout)
     assert record["slots"] == list(SLOTS)
     assert record["sar"][0]["clip"] == [-25, 0]
     assert "unknown name" in str(failure("show", "aca-crnet.none"))
 
 
-def test_list_prints_a_line_for_each_set_of_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: torch.nn.Module, card: Card
-) -> None:
-    path = tmp_path / "aca-crnet.test.safetensors"
-    save(path, network, card)
-    monkeypatch.setattr(registry, "_files", lambda: {"aca-crnet.test": path})
+def test_list_prints_a_line_for_each_set_of_weights(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_files", lambda: {"aca-crnet.tiny": tiny_weights})
     (line,) = invoke("list").stdout.splitlines()
-    assert line.split("\t")[:3] == ["aca-crnet.test", "aca-crnet", "13 bands + vv/vh"]
-    assert [record["name"] for record in json.loads(invoke("list", "--json").stdout)] == ["aca-crnet.test"]
+    assert line.split("\t") == ["aca-crnet.tiny", "aca-crnet", "13 bands + vv/vh", "tile 64, overlap 16", "unknown"]
+    assert [record["name"] for record in json.loads(invoke("list", "--json").stdout)] == ["aca-crnet.tiny"]
