@@ -207,14 +207,19 @@ def _encode_bands(job: _Job, layers: Mapping[str, Layer], stage: Stage) -> None:
             colorinterp=attrs["colorinterp"][index],
             scale=attrs["file_scales"][index],
             offset=attrs["file_offsets"][index],
-            tags=attrs["band_tags"][index],
+            tags=_still_true(attrs["band_tags"][index]),
         )
         for index in range(job.bands.sizes["band"])
     ]
     vrt = stage.scratch / "bands.vrt"
-    tags = {**attrs["tags"], **_own_tags(job), **job.provenance}
+    tags = {**_still_true(attrs["tags"]), **_own_tags(job), **job.provenance}
     write_vrt(vrt, job.grid, job.bands.dtype.name, bands, nodata=attrs["file_nodata"], tags=tags)
     encode(vrt, stage.file, job.compress)
+
+
+def _still_true(tags: Mapping[str, str]) -> dict[str, str]:
+    """Without statistics, which were those of the pixels before."""
+    return {key: value for key, value in tags.items() if not key.startswith("STATISTICS_")}
 
 
 def _file_attrs(bands: xr.DataArray) -> dict[str, Any]:

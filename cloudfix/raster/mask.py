@@ -10,12 +10,17 @@ import xarray as xr
 from cloudfix.errors import MaskError
 from cloudfix.raster.grid import grid_of, place
 from cloudfix.raster.header import read_header
+from cloudfix.raster.sample import sample_windows
 from cloudfix.raster.source import FileArray, FileBands
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cloudfix.raster.header import Header
+
 _OUTSIDE = 255
+_CLASSES = (0, 1, 2, 128, 255)
+"""What masks hold: 128 and 255 are shadow and cloud in RICE2 and other sets of pictures."""
 
 
 def open_mask(path: str | Path, like: xr.DataArray) -> xr.DataArray:
@@ -26,7 +31,8 @@ def open_mask(path: str | Path, like: xr.DataArray) -> xr.DataArray:
         or None.
 
     Raises:
-        MaskError: the file cannot be read, has several bands, or cannot be placed on the scene.
+        MaskError: the file cannot be read, has several bands or other values than classes, or cannot be placed on the
+            scene.
     """
     header = read_header(path, MaskError)
     if header.count != 1:
@@ -39,8 +45,23 @@ def open_mask(path: str | Path, like: xr.DataArray) -> xr.DataArray:
             f"expected the scene's {grid.width} × {grid.height}, or a CRS in both files"
         )
     nodata = header.nodata[0]
+    _check_classes(header)
     unknown = nodata if same or nodata is not None else _OUTSIDE
     file = FileBands(header.path, header.stamp, (1,), header.grid, None if same else "nearest", nodata)
     values = FileArray((file,), grid, np.dtype(header.dtypes[0]), fill=None if same else unknown, error=MaskError)
     lazy = values.lazy((-1, *like.data.chunks[-2:]))[0]
     return place(xr.DataArray(lazy, dims=("y", "x"), name="mask", attrs={"unknown": unknown}), grid)
+
+
+def _check_classes(header: Header) -> None:
+    """Refuse a raster of other things than classes, by a sample of it."""
+    own = FileBands(header.path, header.stamp, (1,), header.grid)
+    array = FileArray((own,), header.grid, np.dtype(header.dtypes[0]), error=MaskError)
+    found = np.unique(np.concatenate([array.read(*window).ravel() for window in sample_windows(*array.shape[1:])]))
+    other = found[np.isfinite(found) & ~np.isin(found, [*_CLASSES, header.nodata[0] or 0])]
+    if other.size:
+        shown = ", ".join(f"{value:g}" for value in other[:4]) + (" …" if other.size > 4 else "")
+        raise MaskError(
+            f"--mask {header.path}: values {shown}; expected 0 clear, 1 cloud, 2 shadow (a probability needs a "
+            "threshold first; SCL and QA bands belong among the scene's own files)"
+        )

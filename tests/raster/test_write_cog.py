@@ -100,6 +100,15 @@ def test_all_that_the_file_said_of_itself_is_kept(path, restored, tmp_path):
         assert after.tags()["NOTE"] == "mine"
 
 
+def test_statistics_of_the_input_are_not_passed_on(path, tmp_path):
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(1, STATISTICS_MAXIMUM="9", WAVELENGTH="490")
+        file.update_tags(STATISTICS_MEAN="4")
+    with rasterio.open(write_cog(open_scene(path), tmp_path / "out.tif")) as cog:
+        assert cog.tags(1) == {"WAVELENGTH": "490"}
+        assert "STATISTICS_MEAN" not in cog.tags()
+
+
 def test_an_output_opens_again_as_the_same_scene(raster, dn, tmp_path):
     """What was guessed, read beside the file or from its name is in the tags of the output."""
     (tmp_path / "x_MTL.txt").write_text("SUN_ELEVATION = 40.0\n")
