@@ -39,12 +39,11 @@ def inspect(
             with warnings.catch_warnings():
                 # They are printed with the rest.
                 warnings.simplefilter("ignore", CloudfixWarning)
-                scene = open_scene(source, sensor=sensor, bands=bands.split(",") if bands else None)
+                record = _record(open_scene(source, sensor=sensor, bands=bands.split(",") if bands else None))
         except CloudfixError as error:
             console.error(str(error))
             code = max(code, error.exit_code)
             continue
-        record = _record(scene)
         typer.echo(json.dumps(record) if as_json else "\n".join(_lines(record)))
     if code:
         raise typer.Exit(code)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
 
 from cloudfix.errors import OutputError
 
@@ -77,6 +79,19 @@ def staging(final: Path) -> Iterator[Stage]:
         # While the lock is held, so that no other run's files are swept away.
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Failures in here are of writing this output.
+
+    Raises:
+        OutputError: instead of what GDAL or the system raises.
+    """
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError, OSError) as reason:
+        raise output_error(path, reason) from None
 
 
 def output_error(path: Path, reason: Exception) -> OutputError:

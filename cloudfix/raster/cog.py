@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
 import xarray as xr
-from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 
 from cloudfix.errors import OutputError, SceneError
-from cloudfix.raster.atomic import output_error, staging
+from cloudfix.raster.atomic import staging, writing
 from cloudfix.raster.encode import codec, encode
 from cloudfix.raster.grid import Grid, grid_of
 from cloudfix.raster.info import SceneInfo, band_attrs
@@ -34,6 +34,9 @@ _CACHE = 64 * 2**20
 _CHUNK = 1024
 _MASK_NODATA = 255
 _MASK_TAGS = {"CLOUDFIX_CLASSES": "0=clear,1=cloud,2=shadow,255=nodata"}
+_STEP = 0.02
+"""Of the time that the chunks take, what each later step is shown as."""
+
 _TRUE_COLOUR = ("red", "green", "blue")
 
 
@@ -74,10 +77,10 @@ def write_cog(
         path: the COG; its folder has to be there.
         mask_path: where the mask goes as a COG of its own, if anywhere.
         quicklook: where a PNG with before, mask and after goes, if anywhere.
-        before: the input scene, for the quicklook; else its files are opened again.
+        before: the input scene, for the quicklook; else the scene's files are opened again.
         compress: one of `encode.COMPRESSIONS`; all are lossless.
         tags: more tags for the outputs.
-        progress: called with the numbers of done and of all chunks.
+        progress: called with the numbers of done and of all steps: chunks, then overviews, then encoding.
 
     Returns:
         The COG's path.
@@ -94,12 +97,10 @@ def write_cog(
     _check_names(list(paths.values()), [*job.bands.attrs.get("source", []), *restored.attrs.get("inputs", [])])
     with rasterio.Env(GDAL_CACHEMAX=_CACHE), ExitStack() as stack:
         stages = {kind: stack.enter_context(staging(item)) for kind, item in paths.items()}
-        try:
-            _make(job, stages, progress)
-            for stage in reversed(stages.values()):
+        _make(job, stages, progress)
+        for stage in reversed(stages.values()):
+            with writing(stage.final):
                 stage.publish()
-        except (RasterioError, CPLE_BaseError, OSError) as reason:
-            raise output_error(final, reason) from None
     return final
 
 
@@ -119,7 +120,9 @@ def _job(
         mask = _chunked(mask.astype(np.uint8).expand_dims("band"))
     info = SceneInfo.of(bands)
     if "quicklook" in paths:
-        before = _true_colour(reopen(bands, bands.chunksizes["y"][0]) if before is None else before, bands)
+        if before is None:
+            before = reopen(bands, (bands.chunksizes["y"][0], bands.chunksizes["x"][0]))
+        before = _true_colour(before, bands)
     provenance = {**dataset.attrs.get("provenance", {}), **tags}
     return _Job(bands, mask, before, info, grid_of(bands), provenance, compress)
 
@@ -130,8 +133,8 @@ def _chunked(bands: xr.DataArray) -> xr.DataArray:
 
 
 def _true_colour(before: xr.DataArray, bands: xr.DataArray) -> xr.DataArray:
-    slots = SceneInfo.of(before).slots
-    missing = [slot for slot in _TRUE_COLOUR if slot not in slots]
+    slots, after = (SceneInfo.of(scene).slots for scene in (before, bands))
+    missing = [slot for slot in _TRUE_COLOUR if slot not in slots or slot not in after]
     if missing:
         raise SceneError(f"scene: no {', '.join(missing)} band for the quicklook; leave the quicklook out")
     if before.sizes["y"] != bands.sizes["y"] or before.sizes["x"] != bands.sizes["x"]:
@@ -159,15 +162,36 @@ def _make(job: _Job, stages: Mapping[str, Stage], progress: Callable[[int, int],
     layers = _layers(job, main.scratch, stages)
     # Scratch files and a COG that does not get smaller, each with overviews of a third.
     scratch = sum(int(layer.array.nbytes) for layer in layers.values())
-    require_space(main.folder, (scratch + job.bands.nbytes) * 4 // 3)
-    store(list(layers.values()), job.grid, main.final, progress)
-    for layer in layers.values():
-        add_overviews(layer, job.grid.width, job.grid.height)
-    _encode_bands(job, layers, main)
-    if "mask" in stages:
-        _encode_mask(job, layers["mask"], main.scratch, stages["mask"].file)
-    if "quicklook" in stages:
-        _draw(job, layers, stages["quicklook"].file)
+    with writing(main.final):
+        require_space(main.folder, (scratch + job.bands.nbytes) * 4 // 3)
+    finishing = _finishing(job, layers, stages)
+    chunks = next(iter(layers.values())).array.npartitions
+    step = math.ceil(chunks * _STEP)
+
+    def advance(done: int) -> None:
+        if progress is not None:
+            progress(done, chunks + step * len(finishing))
+
+    store(list(layers.values()), job.grid, main.final, advance)
+    for position, (final, finish) in enumerate(finishing, start=1):
+        with writing(final):
+            finish()
+        advance(chunks + step * position)
+
+
+def _finishing(
+    job: _Job, layers: Mapping[str, Layer], stages: Mapping[str, Stage]
+) -> list[tuple[Path, Callable[[], None]]]:
+    """What makes outputs of the scratch files, each with the output it is for."""
+    main = stages["bands"]
+    overviews = [partial(add_overviews, layer, job.grid.width, job.grid.height) for layer in layers.values()]
+    steps: list[tuple[Path, Callable[[], None]]] = [(main.final, step) for step in overviews]
+    steps.append((main.final, partial(_encode_bands, job, layers, main)))
+    if mask := stages.get("mask"):
+        steps.append((mask.final, partial(_encode_mask, job, layers["mask"], main.scratch, mask.file)))
+    if quicklook := stages.get("quicklook"):
+        steps.append((quicklook.final, partial(_draw, job, layers, quicklook.file)))
+    return steps
 
 
 def _layers(job: _Job, folder: Path, wanted: Mapping[str, Stage]) -> dict[str, Layer]:

@@ -9,10 +9,15 @@ import numpy as np
 import rioxarray  # noqa: F401 (registers the .rio accessor)
 from rasterio.transform import Affine
 
+from cloudfix.errors import SceneError
+
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
     from rasterio.crs import CRS
+
+_SHAPE = "raster_shape"
+"""Attribute of `spatial_ref`: rows and columns of a rotated raster."""
 
 _SAME = 1e-3
 """Grids whose corners differ by less than this part of a pixel are the same."""
@@ -73,6 +78,9 @@ def place(array: xr.DataArray, grid: Grid) -> xr.DataArray:
     if grid.crs is not None:
         placed = placed.rio.write_crs(grid.crs)
     located: xr.DataArray = placed.rio.write_transform(grid.transform)
+    if not grid.transform.is_rectilinear:
+        # Without coordinates, nothing else would tell a crop from the whole.
+        located.coords[located.rio.grid_mapping].attrs[_SHAPE] = [grid.height, grid.width]
     return located
 
 
@@ -81,18 +89,31 @@ def grid_of(array: xr.DataArray) -> Grid:
 
     The exact transform is kept in `spatial_ref`, which xarray does not update when it slices, so the
     coordinates decide which part of it is left.
+
+    Raises:
+        SceneError: a crop of a rotated grid, which has no such coordinates.
     """
     height, width = array.sizes["y"], array.sizes["x"]
     whole = _stored_transform(array)
     if "x" in array.coords and "y" in array.coords:
         x, y = (np.asarray(array[axis], dtype=float) for axis in ("x", "y"))
         whole = _part(whole, x, y)
+    original = _mapping(array).get(_SHAPE, [height, width])
+    if list(original) != [height, width]:
+        raise SceneError(
+            f"scene: {width} × {height} pixels of a rotated raster of {original[1]} × {original[0]}, and nothing tells "
+            "which; take all of it, or bring the file north up first (gdalwarp IN OUT)"
+        )
     return Grid(array.rio.crs, whole, height, width)
 
 
-def _stored_transform(array: xr.DataArray) -> Affine:
+def _mapping(array: xr.DataArray) -> dict[str, Any]:
     mapping = array.coords.get(array.rio.grid_mapping)
-    text = "" if mapping is None else mapping.attrs.get("GeoTransform", "")
+    return {} if mapping is None else mapping.attrs
+
+
+def _stored_transform(array: xr.DataArray) -> Affine:
+    text = _mapping(array).get("GeoTransform", "")
     return Affine.from_gdal(*map(float, text.split())) if text else Affine.identity()
 
 

@@ -27,11 +27,15 @@ _QUIET = threading.Lock()
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself. Per-band tuples are in band order; an empty string stands for no text."""
+    """What a file says of itself. Per-band tuples are in band order; an empty string stands for no text.
+
+    A block is (rows, columns), a stamp the size in bytes and the time of modification.
+    """
 
     path: str
     driver: str
     grid: Grid
+    block: tuple[int, int]
     stamp: tuple[int, int]
     dtypes: tuple[str, ...]
     nodata: tuple[float | None, ...]
@@ -107,6 +111,7 @@ def _header(path: Path, dataset: Any) -> Header:
         path=str(path),
         driver=dataset.driver,
         grid=Grid(_on_earth(dataset.crs), dataset.transform, dataset.height, dataset.width),
+        block=tuple(dataset.block_shapes[0]),
         stamp=(stat.st_size, stat.st_mtime_ns),
         dtypes=tuple(dataset.dtypes),
         nodata=tuple(dataset.nodatavals),

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from cloudfix.raster.header import Header
 
-_OUTSIDE = 255
+_OUTSIDE = 254
+"""Where a mask does not reach: none of the values below."""
+
 _CLASSES = (0, 1, 2, 128, 255)
 """What masks hold: 128 and 255 are shadow and cloud in RICE2 and other sets of pictures."""
 

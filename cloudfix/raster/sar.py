@@ -69,7 +69,7 @@ def open_sar(source: str | Path | Sequence[str | Path], like: xr.DataArray) -> x
     for text in notes:
         warnings.warn(text, CloudfixWarning, stacklevel=2)
     array = xr.concat([part.lazy(like) for part in parts], "band").assign_coords(band=list(found))
-    array.attrs = {"units": "dB", "source": [header.path for header, _ in files]}
+    array.attrs = {"units": "dB", "source": [str(Path(header.path).absolute()) for header, _ in files]}
     return place(array.chunk({"band": -1}), grid)
 
 

@@ -13,6 +13,7 @@ import xarray as xr
 from cloudfix import sensors
 from cloudfix.errors import CloudfixWarning, SceneError, UsageError
 from cloudfix.raster.checks import check_values
+from cloudfix.raster.chunks import natural_chunks
 from cloudfix.raster.grid import Grid, place
 from cloudfix.raster.header import Header, read_header
 from cloudfix.raster.info import SceneInfo
@@ -32,7 +33,7 @@ def open_scene(
     *,
     sensor: str | None = None,
     bands: Sequence[str] | None = None,
-    chunks: int = 512,
+    chunks: int | None = None,
 ) -> xr.DataArray:
     """Open a scene lazily, recognise its sensor and bands, and check that it can be what it seems.
 
@@ -44,7 +45,8 @@ def open_scene(
             several resolutions come to the finest grid of a band with a slot, classes by nearest neighbour.
         sensor: one of `sensors.SENSORS`, where it is not to be recognised.
         bands: the bands' names in order ("B02", "SR_B2", "red", …), where they are not to be recognised.
-        chunks: rows and columns of a dask chunk.
+        chunks: rows and columns of a dask chunk; default about 512 each, in whole blocks of the file, and strips as
+            wide as the scene for a file in strips.
 
     Returns:
         DN (band, y, x) in the file's dtype, with the coordinates `band` (names), `y`, `x` and `spatial_ref`,
@@ -54,11 +56,12 @@ def open_scene(
         SceneError: the files cannot be read, do not fit together, or are not what they should be.
         UsageError: `sensor` is unknown, or `chunks` is not positive.
     """
-    if chunks < 1:
+    if chunks is not None and chunks < 1:
         raise UsageError(f"chunks {chunks}: expected a positive number of pixels")
     if sensor is not None:
         sensors.get(sensor)
-    scene = _open([source] if isinstance(source, (str, Path)) else list(source), sensor, bands, chunks)
+    sources = [source] if isinstance(source, (str, Path)) else list(source)
+    scene = _open(sources, sensor, bands, None if chunks is None else (chunks, chunks))
     for note in scene.attrs["notes"]:
         warnings.warn(note, CloudfixWarning, stacklevel=2)
     return scene
@@ -81,17 +84,29 @@ def _band_count(file: str | Path) -> int:
         return 0
 
 
-def reopen(scene: xr.DataArray, chunks: int) -> xr.DataArray:
+def reopen(scene: xr.DataArray, chunks: tuple[int, int]) -> xr.DataArray:
     """The files that a scene was made from, as it was opened, without saying anything twice.
+
+    Args:
+        scene: made of the result of `open_scene`.
+        chunks: rows and columns of a dask chunk.
 
     Raises:
         SceneError: the scene is not from files, or they are gone.
     """
-    info = SceneInfo.of(scene)
-    return _open(scene.attrs.get("source", []), info.sensor, scene["band"].values.tolist(), chunks)
+    attrs = scene.attrs
+    if not attrs.get("source"):
+        raise SceneError("scene: not opened from files, so that nothing tells its input; pass that as before=")
+    headers = [read_header(item) for item in attrs["source"]]
+    sensor = sensors.get(attrs["sensor"]) if attrs["sensor"] else None
+    found = Recognised(sensor, tuple(attrs["bands"]), tuple(attrs["slots"]), attrs["quality_band"], ())
+    array, _ = _assemble(headers, found)
+    return _data_array(array, attrs, chunks)
 
 
-def _open(sources: Sequence[str | Path], sensor: str | None, bands: Sequence[str] | None, chunks: int) -> xr.DataArray:
+def _open(
+    sources: Sequence[str | Path], sensor: str | None, bands: Sequence[str] | None, chunks: tuple[int, int] | None
+) -> xr.DataArray:
     if not sources:
         raise SceneError("no files given; name a raster, or the files of its bands")
     headers = [read_header(item) for item in sources]
@@ -102,7 +117,9 @@ def _open(sources: Sequence[str | Path], sensor: str | None, bands: Sequence[str
     sampled = _sample(array, found, nodata)
     info, more = _describe(headers, found, array, sampled, nodata)
     info = replace(info, notes=found.notes + notes + more)
-    return _data_array(headers, found, array, info, chunks)
+    if chunks is None:
+        chunks = natural_chunks(next(header for header in headers if header.grid == array.grid))
+    return _data_array(array, info.to_attrs() | _file_attrs(headers, found), chunks)
 
 
 def _check_transparency(headers: Sequence[Header], found: Recognised, nodata: float | None) -> None:
@@ -114,11 +131,12 @@ def _check_transparency(headers: Sequence[Header], found: Recognised, nodata: fl
 def _assemble(headers: Sequence[Header], found: Recognised) -> tuple[FileArray, tuple[str, ...]]:
     grid = _common_grid(headers, found)
     nodata = 0 if found.sensor is None else found.sensor.nodata
-    files, start = [], 0
+    files, resampled, start = [], [], 0
     for header in headers:
         names = found.names[start : start + header.count]
         start += header.count
         moved = not header.grid.matches(grid)
+        resampled += [f"{name} ({header.grid.pixel:g})" for name in names if moved]
         files.append(
             FileBands(
                 path=header.path,
@@ -130,8 +148,10 @@ def _assemble(headers: Sequence[Header], found: Recognised) -> tuple[FileArray, 
             )
         )
     dtype = np.result_type(*(dtype for header in headers for dtype in header.dtypes))
-    notes = () if grid.crs else (f"{title_of(headers)}: no coordinate reference system; the output has none too",)
-    return FileArray(tuple(files), grid, dtype), notes
+    notes = [] if grid.crs else [f"{title_of(headers)}: no coordinate reference system; the output has none too"]
+    if resampled:
+        notes.append(f"{title_of(headers)}: resampled to pixels of {grid.pixel:g}: {', '.join(resampled)}")
+    return FileArray(tuple(files), grid, dtype), tuple(notes)
 
 
 def _common_grid(headers: Sequence[Header], found: Recognised) -> Grid:
@@ -210,12 +230,9 @@ def _saturated(found: Recognised, dtype: np.dtype[Any]) -> float | None:
     return float(value) if value is not None and dtype.kind in "iu" and value <= np.iinfo(dtype).max else None
 
 
-def _data_array(
-    headers: Sequence[Header], found: Recognised, array: FileArray, info: SceneInfo, chunks: int
-) -> xr.DataArray:
-    attrs = info.to_attrs() | _file_attrs(headers, found)
-    lazy = array.lazy((-1, chunks, chunks))
-    scene = xr.DataArray(lazy, dims=("band", "y", "x"), coords={"band": list(found.names)}, attrs=attrs, name="scene")
+def _data_array(array: FileArray, attrs: dict[str, Any], chunks: tuple[int, int]) -> xr.DataArray:
+    lazy = array.lazy((-1, *chunks))
+    scene = xr.DataArray(lazy, dims=("band", "y", "x"), coords={"band": attrs["bands"]}, attrs=attrs, name="scene")
     return place(scene, array.grid)
 
 
@@ -234,5 +251,5 @@ def _file_attrs(headers: Sequence[Header], found: Recognised) -> dict[str, Any]:
         "file_nodata": next((value for value in declared if value is not None), None),
         "file_scales": [value for header in headers for value in header.scales],
         "file_offsets": [value for header in headers for value in header.offsets],
-        "source": [header.path for header in headers],
+        "source": [str(Path(header.path).absolute()) for header in headers],
     }

@@ -91,14 +91,14 @@ class FileArray:
 
     def lazy(self, chunks: tuple[Any, Any, Any]) -> da.Array:
         """The same as a dask array; equal files and chunks give equal keys, so that work is shared."""
+        # Worker processes may have another working folder.
+        files = tuple(replace(file, path=str(Path(file.path).absolute())) for file in self.files)
         name = "cloudfix-read-" + tokenize(
-            [(f.path, f.stamp, f.indexes, f.resampling, f.nodata, f.jointly) for f in self.files],
+            [(f.path, f.stamp, f.indexes, f.resampling, f.nodata, f.jointly) for f in files],
             (tuple(self.grid.transform), str(self.grid.crs), self.shape),
             (str(self.dtype), self.fill, chunks),
         )
         meta = np.empty((0, 0, 0), self.dtype)
-        # Worker processes may have another working folder.
-        files = tuple(replace(file, path=str(Path(file.path).absolute())) for file in self.files)
         source = replace(self, files=files)
         lazy: da.Array = da.from_array(source, chunks=chunks, name=name, lock=False, meta=meta)  # type: ignore[no-untyped-call]
         return lazy

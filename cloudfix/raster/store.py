@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from cloudfix.raster.atomic import output_error
+from cloudfix.raster.atomic import writing
 from cloudfix.raster.header import opened
 
 if TYPE_CHECKING:
@@ -67,12 +66,10 @@ class RasterTarget:
 
     def __setitem__(self, key: tuple[slice, slice, slice], block: NDArray[Any]) -> None:
         _, rows, columns = key
-        try:
+        with writing(self._name):
             require_space(self._path.parent, block.nbytes)
             with opened(self._path, "r+", georeferenced=self._georeferenced, SPARSE_OK=True) as dataset:
                 dataset.write(block, window=Window.from_slices(rows, columns))
-        except (RasterioError, OSError) as reason:
-            raise output_error(self._name, reason) from None
         if self._advance is not None:
             self._advance()
 
@@ -84,18 +81,18 @@ class RasterTarget:
         return self._token
 
 
-def store(layers: Sequence[Layer], grid: Grid, final: Path, progress: Callable[[int, int], None] | None) -> None:
+def store(layers: Sequence[Layer], grid: Grid, final: Path, progress: Callable[[int], None]) -> None:
     """Compute all layers in one pass into their scratch files.
 
     Args:
         layers: what to compute; chunks cover all bands.
         grid: of all of them.
         final: the output that messages name.
-        progress: called with the numbers of done and of all chunks of the first layer. Worker processes
-            cannot call it: then it is called once, in the end.
+        progress: called with the number of done chunks of the first layer. Worker processes cannot call it: then it is
+            called once, in the end.
 
     Raises:
-        OutputError: the disk is full or fails.
+        OutputError: the disk is full or fails. What the computation itself raises comes through as it is.
     """
     total = layers[0].array.npartitions
     done = 0
@@ -103,11 +100,11 @@ def store(layers: Sequence[Layer], grid: Grid, final: Path, progress: Callable[[
     def advance() -> None:
         nonlocal done
         done += 1
-        if progress is not None:
-            progress(done, total)
+        progress(done)
 
-    for layer in layers:
-        create(layer, grid)
+    with writing(final):
+        for layer in layers:
+            create(layer, grid)
     targets = [
         RasterTarget(
             layer.path,
@@ -118,8 +115,8 @@ def store(layers: Sequence[Layer], grid: Grid, final: Path, progress: Callable[[
         for layer in layers
     ]
     da.store([layer.array for layer in layers], targets, lock=True)  # type: ignore[arg-type]
-    if progress is not None and done < total:
-        progress(total, total)
+    if done < total:
+        progress(total)
 
 
 def create(layer: Layer, grid: Grid) -> None:

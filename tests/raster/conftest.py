@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,13 +10,23 @@ import pytest
 import rasterio
 from rasterio.transform import Affine
 
+from cloudfix.errors import CloudfixWarning
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 ORIGIN = (500_000.0, 5_000_000.0)
+
+
+@pytest.fixture
+def no_warnings() -> Iterator[None]:
+    """Our own warnings are errors, unless a test expects them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CloudfixWarning)
+        yield
 
 
 @pytest.fixture

@@ -27,6 +27,15 @@ def test_classes_come_through(open_as_mask, rng, values):
     np.testing.assert_array_equal(open_as_mask(mask, nodata=7), mask)
 
 
+def test_beyond_a_smaller_mask_nothing_is_known(raster, dn):
+    """And 255, which is cloud in some sets, stays what it is."""
+    scene = open_scene(raster("a.tif", dn(1)), sensor="sentinel-2-l2a", bands=["B02"])
+    mask = open_mask(raster("mask.tif", np.full((1, 40, 25), 255, "uint8")), scene)
+    assert (mask[:, :25] == 255).all()
+    assert (mask[:, 25:] == mask.attrs["unknown"]).all()
+    assert mask.attrs["unknown"] not in {0, 1, 2, 128, 255}
+
+
 def test_a_missing_value_is_no_wrong_value(open_as_mask):
     open_as_mask(np.where(np.eye(40, 50), np.float32(np.nan), np.float32(1)))
 

@@ -30,10 +30,8 @@ def stack(raster, dn):
 
 
 @pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", CloudfixWarning)
-        yield
+def only_the_usual_note(no_warnings):
+    warnings.filterwarnings("ignore", ".* resampled to pixels", CloudfixWarning)
 
 
 @pytest.mark.parametrize("chunks", [16, 33, 1024])
@@ -44,6 +42,27 @@ def test_values_are_the_files_own(stack, chunks):
     assert scene.dtype == values.dtype
     assert scene.data.numblocks == (1, -(-70 // chunks), -(-90 // chunks))
     np.testing.assert_array_equal(scene.values, values)
+
+
+@pytest.mark.parametrize(
+    ("options", "chunks"),
+    [
+        ({"tiled": True, "blockxsize": 256, "blockysize": 256}, (512, 512)),
+        ({"tiled": True, "blockxsize": 240, "blockysize": 160}, (480, 480)),
+        ({"tiled": True, "blockxsize": 1024, "blockysize": 1024}, (1024, 1024)),
+        ({"blockysize": 100}, (200, 1200)),
+        ({"blockysize": 1}, (256, 1200)),
+    ],
+)
+def test_chunks_are_whole_blocks(raster, dn, options, chunks):
+    """So that nothing is decoded for one chunk and again for its neighbour."""
+    scene = open_scene(raster("a.tif", dn(1, 1100, 1200), **options), sensor="sentinel-2-l2a", bands=["B02"])
+    assert (scene.chunksizes["y"][0], scene.chunksizes["x"][0]) == chunks
+
+
+def test_a_jpeg2000_scene_has_chunks_of_its_tiles(raster, dn):
+    path = raster("a_L2A_B02.jp2", dn(1, 1100, 1200), BLOCKXSIZE=1024, BLOCKYSIZE=1024)
+    assert open_scene(path, sensor="sentinel-2-l2a").chunksizes["x"] == (1024, 176)
 
 
 def test_nothing_but_a_sample_is_read_before_it_is_asked_for(raster, dn, monkeypatch):
@@ -79,6 +98,17 @@ def test_a_crop_knows_where_it_lies(stack):
     assert grid.transform == Affine(10, 0, 500_310, 0, -10, 4_999_800)
     thinned = grid_of(open_scene(stack[0])[:, ::2, ::2])
     assert thinned.transform == Affine(20, 0, 499_995, 0, -20, 5_000_005)
+
+
+def test_a_crop_of_a_rotated_scene_is_refused(raster, dn):
+    """It has no coordinates, so that it would be written where the whole begins."""
+    turned = Affine(8, 6, 500_000, 6, -8, 5_000_000)
+    scene = open_scene(raster("turned.tif", dn(12), transform=turned, descriptions=L2A, tags=TAGS))
+    assert grid_of(scene * 2).transform == turned
+    for part in (scene[:, 5:], scene[:, :, ::2]):
+        with pytest.raises(SceneError, match=r"pixels of a rotated raster of 50 × 40.*gdalwarp"):
+            grid_of(part)
+    assert grid_of(scene).height == 40
 
 
 def test_a_missing_value_stays_nan(raster, rng):
@@ -123,7 +153,8 @@ def resolutions(raster, rng):
 
 def test_several_resolutions_come_to_the_finest_grid(resolutions):
     paths, classes = resolutions
-    scene = open_scene(paths)
+    with pytest.warns(CloudfixWarning, match=r"pixels of 10: B01 \(60\), B05 \(20\), SCL \(20\)$"):
+        scene = open_scene(paths)
     assert scene.shape == (4, 120, 120)
     assert grid_of(scene).pixel == 10
     inner = scene.values[:, 10:-10, 10:-10].astype(int)
@@ -205,6 +236,7 @@ def test_a_relative_name_means_the_callers_folder(stack, monkeypatch, tmp_path):
     scene = open_scene(path.name)
     monkeypatch.chdir("/")
     np.testing.assert_array_equal(scene.values, values)
+    assert scene.attrs["source"] == [str(path)]
 
 
 def test_the_same_file_gives_the_same_dask_keys_until_it_changes(raster, dn):

@@ -100,3 +100,32 @@ def test_the_input_has_to_match(look, ramp, raster):
         other = open_scene(path)
     with pytest.raises(SceneError, match=r"200 × 100 pixels, but the input for the quicklook has 200 × 50"):
         look(ramp, np.zeros((100, 200), "uint8"), before=other)
+
+
+def test_bands_without_a_description_are_drawn_around(look, ramp):
+    """`band_4`, as such a band is called then, is no name of B4."""
+    values = np.concatenate([ramp, ramp[:1]])
+    picture = look(values, np.zeros((100, 200), "uint8"), descriptions=("B04", "B03", "B02", ""))
+    np.testing.assert_array_equal(panels(picture)[0], panels(picture)[2])
+
+
+def test_the_input_of_a_scene_made_in_memory_has_to_be_given(raster, ramp, tmp_path):
+    scene = open_scene(raster("a.tif", ramp), sensor="sentinel-2-l2a", bands=["B04", "B03", "B02"]).compute()
+    made = scene.assign_attrs(source=[])
+    dataset = xr.Dataset({"bands": made, "mask": (("y", "x"), np.zeros((100, 200), "uint8"))})
+    with pytest.raises(SceneError, match="pass that as before="):
+        write_cog(dataset, tmp_path / "o.tif", quicklook=tmp_path / "q.png")
+    write_cog(dataset, tmp_path / "o.tif", quicklook=tmp_path / "q.png", before=scene)
+
+
+def test_a_pick_of_bands_is_drawn_if_it_is_in_colour(raster, ramp, dn, tmp_path):
+    values = np.concatenate([dn(1, 100, 200), ramp])
+    scene = open_scene(raster("a.tif", values), sensor="sentinel-2-l2a", bands=["B08", "B04", "B03", "B02"])
+    mask = xr.zeros_like(scene[0], dtype="uint8").drop_vars("band")
+    pick = xr.Dataset({"bands": scene[[3, 1, 2]], "mask": mask})
+    write_cog(pick, tmp_path / "o.tif", quicklook=tmp_path / "q.png")
+    with rasterio.open(tmp_path / "q.png") as png:
+        before, _, after = panels(png.read())
+    np.testing.assert_array_equal(before, after)
+    with pytest.raises(SceneError, match="no green band for the quicklook"):
+        write_cog(pick.isel(band=[0, 1]), tmp_path / "o.tif", quicklook=tmp_path / "q.png")

@@ -19,12 +19,7 @@ from cloudfix.raster.scene import open_scene
 WGS84 = "EPSG:4326"
 UTM = "EPSG:32633"
 
-
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", CloudfixWarning)
-        yield
+pytestmark = pytest.mark.usefixtures("no_warnings")
 
 
 @pytest.fixture
@@ -120,6 +115,16 @@ def test_two_files_are_put_in_order(raster, scene, backscatter):
     paths = [raster("s1a-iw-grd-vh-2020.tif", values[1:]), raster("s1a-iw-grd-vv-2020.tif", values[:1])]
     sar = open_sar(paths, scene())
     assert sar.band.values.tolist() == ["vv", "vh"]
+    np.testing.assert_array_equal(sar.values, values)
+
+
+def test_a_relative_name_means_the_callers_folder(raster, scene, backscatter, monkeypatch):
+    values, like = backscatter(), scene()
+    path = raster("s1.tif", values, descriptions=("VV", "VH"))
+    monkeypatch.chdir(path.parent)
+    sar = open_sar("s1.tif", like)
+    monkeypatch.chdir("/")
+    assert sar.attrs["source"] == [str(path)]
     np.testing.assert_array_equal(sar.values, values)
 
 

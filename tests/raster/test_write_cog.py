@@ -18,7 +18,7 @@ from rasterio.crs import CRS
 from rio_cogeo import cog_validate
 
 from cloudfix.errors import CloudfixWarning, OutputError, SceneError, UsageError
-from cloudfix.raster import source
+from cloudfix.raster import cog, source
 from cloudfix.raster.cog import write_cog
 from cloudfix.raster.encode import COMPRESSIONS
 from cloudfix.raster.grid import Grid, place
@@ -197,7 +197,8 @@ def test_worker_processes_write_the_same_bytes(restored, tmp_path):
                 progress=lambda *step: moved.append(step),
             )
     assert [name.read_bytes() for name in names] == expected
-    assert moved[-1] == (9, 9)
+    assert moved[0] == (9, 16)
+    assert moved[-1] == (16, 16)
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -223,10 +224,19 @@ def test_all_outputs_are_computed_in_one_pass(path, restored, tmp_path, monkeypa
     assert len(chunks) == len(set(chunks)) == 9
 
 
-def test_progress_counts_chunks(restored, tmp_path):
-    steps = []
-    write_cog(restored(), tmp_path / "out.tif", progress=lambda done, total: steps.append((done, total)))
-    assert steps == [(i, 9) for i in range(1, 10)]
+def test_progress_ends_when_the_output_is_made(restored, tmp_path, monkeypatch):
+    """Nine chunks, then overviews of bands, classes and mask, two encodings: not all done before the last."""
+    steps, at_encoding = [], []
+    encode = cog.encode
+    monkeypatch.setattr(cog, "encode", lambda *args: at_encoding.append(steps[-1]) or encode(*args))
+    write_cog(
+        restored(),
+        tmp_path / "out.tif",
+        mask_path=tmp_path / "m.tif",
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    assert steps == [(i, 14) for i in range(1, 15)]
+    assert at_encoding == [(12, 14), (13, 14)]
 
 
 def test_plain_arrays_are_written_too(restored, tmp_path):
@@ -304,6 +314,30 @@ def test_a_cog_that_lost_its_end_is_noticed(restored, tmp_path, monkeypatch):
     monkeypatch.setattr(rasterio.shutil, "copy", lossy)
     with pytest.raises(OutputError, match=r"out\.tif: cannot be written"):
         write_cog(restored(), tmp_path / "out.tif")
+    assert files_in(tmp_path) == ["input.tif"]
+
+
+def test_only_writing_is_blamed_on_the_disk(restored, tmp_path):
+    """A worker that lost its connection raises an OSError, too."""
+
+    def lose(_):
+        raise ConnectionResetError
+
+    dataset = restored()
+    dataset["bands"] = dataset["bands"].copy(data=dataset["bands"].data.map_blocks(lose, dtype="uint16"))
+    with pytest.raises(ConnectionResetError):
+        write_cog(dataset, tmp_path / "out.tif")
+    assert files_in(tmp_path) == ["input.tif"]
+
+
+@pytest.mark.parametrize(("broken", "named"), [("_encode_bands", "out"), ("_encode_mask", "m"), ("_draw", "q")])
+def test_the_output_that_fails_is_named(restored, tmp_path, monkeypatch, broken, named):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cog, broken, fail)
+    with pytest.raises(OutputError, match=rf"/{named}\.\w+: cannot be written \(no space left on device\)"):
+        write_cog(restored(), tmp_path / "out.tif", mask_path=tmp_path / "m.tif", quicklook=tmp_path / "q.png")
     assert files_in(tmp_path) == ["input.tif"]
 
 

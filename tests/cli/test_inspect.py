@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+import rasterio
+from rasterio.transform import from_origin
 from typer.testing import CliRunner
 
 from cloudfix.cli import app
+from cloudfix.errors import SceneError
+from cloudfix.restoration import cover
 
 
 @pytest.fixture
@@ -19,10 +24,31 @@ def inspect():
 
 
 @pytest.fixture
-def l2a(raster, dn):
+def raster(tmp_path):
+    """Writes a GeoTIFF of 50 × 40 pixels with random DN."""
+
+    def write(name, count, *, descriptions=(), tags=None):
+        path = tmp_path / name
+        profile = {
+            "driver": "GTiff",
+            "dtype": "uint16",
+            "crs": "EPSG:32633",
+            "transform": from_origin(5e5, 5e6, 10, 10),
+        }
+        with rasterio.open(path, "w", width=50, height=40, count=count, **profile) as out:
+            out.write(np.random.default_rng(20).integers(50, 6000, (count, 40, 50)).astype("uint16"))
+            out.descriptions = descriptions or [None] * count
+            out.update_tags(**(tags or {}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def l2a(raster):
     return raster(
         "l2a.tif",
-        dn(3),
+        3,
         descriptions=("B04", "B8A", "SCL"),
         tags={"PRODUCT_TYPE": "S2MSI2A", "BOA_ADD_OFFSET": "-1000"},
     )
@@ -45,8 +71,8 @@ def test_text_for_people(inspect, l2a):
     assert result.stderr == ""
 
 
-def test_json_for_programs(inspect, l2a, raster, dn):
-    other = raster("thirteen.tif", dn(13), nodata=0)
+def test_json_for_programs(inspect, l2a, raster):
+    other = raster("thirteen.tif", 13)
     first, second = map(json.loads, inspect("--json", l2a, other).stdout.splitlines())
     assert first["bands"][1] == {"name": "B8A", "slot": "nir08", "scale": 1e-4, "offset": -0.1}
     assert (first["sensor"], first["quality_band"], first["notes"]) == ("sentinel-2-l2a", "SCL", [])
@@ -54,15 +80,15 @@ def test_json_for_programs(inspect, l2a, raster, dn):
     assert "number alone" in second["notes"][0]
 
 
-def test_single_band_files_are_one_scene(inspect, raster, dn):
-    paths = [raster(f"S2A_T33UUB_L2A_{name}.tif", dn(1)) for name in ("B02", "B03")]
+def test_single_band_files_are_one_scene(inspect, raster):
+    paths = [raster(f"S2A_T33UUB_L2A_{name}.tif", 1) for name in ("B02", "B03")]
     result = inspect("--json", *paths)
     (record,) = map(json.loads, result.stdout.splitlines())
     assert record["source"] == [str(path) for path in paths]
 
 
-def test_options_are_passed_on(inspect, raster, dn):
-    path = raster("four.tif", dn(4))
+def test_options_are_passed_on(inspect, raster):
+    path = raster("four.tif", 4)
     result = inspect(path, "--sensor", "sentinel-2-l1c", "--bands", "B02,B03,B04,B08", "--json")
     assert [band["slot"] for band in json.loads(result.stdout)["bands"]] == ["blue", "green", "red", "nir"]
 
@@ -74,6 +100,20 @@ def test_a_bad_scene_does_not_hide_the_others(inspect, l2a, tmp_path):
     assert result.stderr.startswith("error:")
     assert len(result.stderr.splitlines()) == 1
     assert "absent.tif: no such file" in result.stderr
+
+
+def test_a_scene_that_fails_when_its_pixels_are_read_does_not_hide_the_others(inspect, l2a, raster, monkeypatch):
+    estimate = cover.estimate_cover
+
+    def fail_once(scene):
+        if "thirteen" in scene.attrs["source"][0]:
+            raise SceneError("thirteen.tif: cannot be read")
+        return estimate(scene)
+
+    monkeypatch.setattr(cover, "estimate_cover", fail_once)
+    result = inspect(raster("thirteen.tif", 13), l2a)
+    assert (result.exit_code, result.stderr) == (1, "error: thirteen.tif: cannot be read\n")
+    assert "Sentinel-2 L2A" in result.stdout
 
 
 def test_wrong_use_has_its_own_code(inspect, l2a):
