@@ -31,6 +31,7 @@ lint: setup
 	$(BIN)/mypy --strict cloudfix
 
 bench: setup  ## timings and memory, as ratios within one run
+	$(BIN)/python -m benchmarks.stages sample_data/landsat8_scene.tif
 	$(BIN)/python -m benchmarks.scene
 
 clean:

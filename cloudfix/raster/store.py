@@ -17,7 +17,7 @@ from cloudfix.raster.atomic import writing
 from cloudfix.raster.header import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,6 +28,13 @@ BLOCK = 512
 """Rows and columns of a block, in scratch files and in COGs."""
 
 _SPARE = 2**20
+
+_STRIP = 4096
+"""Columns that are computed at a time.
+
+Chunks wait in memory for their neighbours of the next row, so memory would grow with the width of a scene. What
+reaches over the edge of a strip is computed twice: less than a twentieth of the tiles.
+"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class RasterTarget:
 
 
 def store(layers: Sequence[Layer], grid: Grid, final: Path, progress: Callable[[int], None]) -> None:
-    """Compute all layers in one pass into their scratch files.
+    """Compute all layers in one pass, strip by strip, into their scratch files.
 
     Args:
         layers: what to compute; chunks cover all bands.
@@ -114,9 +121,23 @@ def store(layers: Sequence[Layer], grid: Grid, final: Path, progress: Callable[[
         )
         for layer in layers
     ]
-    da.store([layer.array for layer in layers], targets, lock=True)  # type: ignore[arg-type]
+    for columns in _strips(layers[0].array.chunks[-1]):
+        region = (slice(None), slice(None), columns)
+        parts = [layer.array[region] for layer in layers]
+        da.store(parts, targets, lock=True, regions=[region] * len(parts))  # type: ignore[arg-type]
     if done < total:
         progress(total)
+
+
+def _strips(widths: Sequence[int]) -> Iterator[slice]:
+    """Runs of whole chunks of about `_STRIP` columns."""
+    start = stop = 0
+    for width in widths:
+        if stop > start and stop + width - start > _STRIP:
+            yield slice(start, stop)
+            start = stop
+        stop += width
+    yield slice(start, stop)
 
 
 def create(layer: Layer, grid: Grid) -> None:
