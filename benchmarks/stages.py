@@ -18,10 +18,9 @@ import cloudfix
 
 STAGES = {
     "read": ("cloudfix-read",),
-    "mask": ("classify", "getitem"),
     "network and blending": ("synthesise",),
-    "compositing": ("restore",),
-    "writing scratch": ("store",),
+    # Dask fuses what follows a slice into one task, so these cannot be told apart.
+    "mask, compositing, writing scratch": ("classify", "getitem", "restore", "store"),
 }
 
 
