@@ -117,11 +117,12 @@ def _restored(scene: da.Array, weight: da.Array, radar: da.Array | None, job: Jo
     chunks = windows(scene.chunks[1:])
     guides = () if radar is None else (radar,)
     token = tokenize(job, *(array.name for array in (scene, weight, *guides)))
-    frames = {index: cover(tiles) for index, chunk in chunks.items() if (tiles := job.grid.owned(chunk))}
+    owned = {index: tiles for index, chunk in chunks.items() if (tiles := job.grid.owned(chunk))}
+    frames = {index: cover(tiles) for index, tiles in owned.items()}
     parts = f"synthesise-{token}"
     syntheses = {
         index: Call(
-            partial(synthesise, job, job.grid.owned(chunks[index])),
+            partial(synthesise, job, owned[index]),
             tuple((array, frame) for array in (scene, weight, *guides)),
         )
         for index, frame in frames.items()
