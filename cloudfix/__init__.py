@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cloudfix.raster.cog import write_cog
     from cloudfix.raster.sar import open_sar
     from cloudfix.raster.scene import open_scene
+    from cloudfix.restoration.cloud_mask import cloud_mask
     from cloudfix.restoration.restore import restore
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ __all__ = [
     "CloudfixError",
     "CloudfixWarning",
     "__version__",
+    "cloud_mask",
     "models",
     "open_sar",
     "open_scene",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "cloud_mask": "cloudfix.restoration.cloud_mask",
     "open_sar": "cloudfix.raster.sar",
     "open_scene": "cloudfix.raster.scene",
     "restore": "cloudfix.restoration.restore",

@@ -32,6 +32,10 @@ class ModelError(CloudfixError):
     """Weights that are unknown, damaged, or do not fit the architecture or the scene."""
 
 
+class DataError(CloudfixError):
+    """A data set to train or judge on that is not laid out, paired or readable as it should be."""
+
+
 class OutputError(CloudfixError):
     """An output that cannot be written."""
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import cloudfix
-from cloudfix.cli import console, inspect, models, run
+from cloudfix.cli import console, inspect, mask, models, run
 from cloudfix.errors import CloudfixError, CloudfixWarning
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("inspect")(inspect.inspect)
+app.command("mask")(mask.mask)
 app.add_typer(models.app, name="models")
 
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MULTISPECTRAL = "aca-crnet.multi"
 """The weights for Sentinel-2 and Landsat-8, with or without SAR."""
 
+THICKNESS = "scpm.rgb"
+"""The weights that see how thick cloud is, in red, green and blue."""
+
 _SUFFIX = ".safetensors"
 
 
@@ -42,6 +45,15 @@ def find(name_or_path: str | Path) -> Path:
     )
 
 
+def portable(name_or_path: str | Path) -> str:
+    """A name as it is, a file by its full path: a worker may run in another folder.
+
+    Raises:
+        ModelError: neither a name nor a file.
+    """
+    return str(name_or_path) if str(name_or_path) in _files() else str(find(name_or_path).resolve())
+
+
 def default_for(slots: Iterable[str]) -> str:
     """The name of the weights to take for a scene that fills `slots`.
 
@@ -55,6 +67,16 @@ def default_for(slots: Iterable[str]) -> str:
             f"{MULTISPECTRAL} expects near infrared too, give weights for this scene with --model FILE"
         )
     return MULTISPECTRAL
+
+
+def thickness_for(slots: Iterable[str]) -> str | None:
+    """The name of the weights that map the thickness of cloud in a scene that fills `slots`, if there are any."""
+    return THICKNESS if THICKNESS in _files() and {"blue", "green", "red"} <= set(slots) else None
+
+
+def names_weights(value: object) -> bool:
+    """Whether `value` is a registered name, or the name of a weights file."""
+    return isinstance(value, str | Path) and (str(value) in _files() or Path(value).suffix == _SUFFIX)
 
 
 def _files() -> dict[str, Path]:

@@ -10,7 +10,7 @@ from cloudfix.sensors import SLOTS
 if TYPE_CHECKING:
     from cloudfix.sensors import Sensor
 
-CLASS_BANDS = frozenset({"SCL", "QA_PIXEL", "BQA", "QA_RADSAT", "SR_QA_AEROSOL", "QA60", "MSK_CLASSI", "FMASK"})
+CLASS_BANDS = frozenset({"SCL", "QA_PIXEL", "BQA", "QA_RADSAT", "SR_QA_AEROSOL", "QA60", "MSK_CLASSI", "FMASK", "mask"})
 """Bands of classes or bit fields: never averaged or interpolated."""
 
 _CLASS = re.compile(

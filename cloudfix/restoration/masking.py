@@ -16,11 +16,16 @@ from cloudfix.clouds import plugins, quality, spectral
 from cloudfix.clouds.buffer import feather
 from cloudfix.clouds.classes import CLEAR, CLOUD, NODATA, SHADOW
 from cloudfix.errors import MaskError, UsageError
+from cloudfix.models import registry
+from cloudfix.models.weights import read_card
 from cloudfix.raster.info import SceneInfo
 from cloudfix.raster.mask import open_mask
 from cloudfix.restoration.graph import Call, as_array, tasks, windows
 from cloudfix.restoration.pixels import reflectance_by_slot, valid_pixels
 from cloudfix.restoration.sampling import sample_blocks
+from cloudfix.restoration.synthesis import Job
+from cloudfix.restoration.tiled import thickness
+from cloudfix.restoration.tiles import TileGrid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,13 +33,19 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import NDArray
 
+    from cloudfix.models.cards import Card
+    from cloudfix.restoration.network import NetworkPlan
     from cloudfix.restoration.tiles import Window
+
+    PlanFor = Callable[[str, Card], NetworkPlan]
 
 SPECTRAL_RULES = "spectral rules after DSen2-CR"
 FULL_WEIGHT = 255
 MAX_BUFFER = 200
 SHADOW_REACH = 64
 """Pixels between a cloud and what the spectral rules may call its shadow; dark land further off is dark land."""
+CLOUD_THICKNESS = 0.15
+"""Thickness from which the thickness network's answer counts as cloud."""
 CASTER_SIDE = 9
 """Pixels that a cloud needs each way to cast such a shadow: roofs and beaches are smaller."""
 
@@ -77,18 +88,24 @@ class Classified:
 
 
 def classify(
-    scene: xr.DataArray, mask: str | Path | xr.DataArray | None, buffer: int, *, replace_all: bool
+    scene: xr.DataArray,
+    mask: str | Path | xr.DataArray | None,
+    buffer: int,
+    *,
+    replace_all: bool,
+    plan_for: PlanFor | None = None,
 ) -> Classified:
     """Class and weight of every pixel, lazily.
 
-    The classes come from the mask that was given (an array, a file, a plug-in's name), else the product's own quality
-    band, else the spectral rules of DSen2-CR.
+    The classes come from the mask that was given (an array, a file, a plug-in's name, thickness weights), else the
+    product's own quality band, else the spectral rules of DSen2-CR, else the thickness network.
 
     Args:
         scene: from `open_scene`.
         mask: what was given, or None.
         buffer: pixels around cloud and shadow over which the weight falls.
         replace_all: give full weight to every pixel that has data.
+        plan_for: settles where a thickness network runs; without it none does.
 
     Raises:
         MaskError: the mask does not fit the scene, or nothing can make one.
@@ -97,7 +114,7 @@ def classify(
     if not 0 <= buffer <= MAX_BUFFER:
         raise UsageError(f"--buffer {buffer}: expected 0 to {MAX_BUFFER} pixels")
     info = SceneInfo.of(scene)
-    source = choose(scene, info, mask, needed=not replace_all)
+    source = choose(scene, info, mask, needed=not replace_all, plan_for=plan_for)
     rim = None if replace_all else buffer
     function = partial(_classes_and_weight, source.classify, info, rim)
     arrays = (scene.data, *source.extra)
@@ -112,7 +129,12 @@ def classify(
 
 
 def choose(
-    scene: xr.DataArray, info: SceneInfo, mask: str | Path | xr.DataArray | None, *, needed: bool = True
+    scene: xr.DataArray,
+    info: SceneInfo,
+    mask: str | Path | xr.DataArray | None,
+    *,
+    needed: bool = True,
+    plan_for: PlanFor | None = None,
 ) -> MaskSource:
     """What decides the classes of `scene`; where nothing can and no mask is `needed`, all of it is clear.
 
@@ -120,7 +142,7 @@ def choose(
         MaskError: the mask does not fit the scene, or nothing can make one that is needed.
     """
     if mask is not None:
-        return _given(scene, info, mask)
+        return _given(scene, info, mask, plan_for)
     if info.quality_band is not None:
         index = scene.band.values.tolist().index(info.quality_band)
         return MaskSource(info.quality_band, partial(_from_quality_band, info.quality_band, index))
@@ -131,25 +153,55 @@ def choose(
         return MaskSource(SPECTRAL_RULES, rules, halo)
     if not needed:
         return MaskSource("none", _all_clear)
+    weights = registry.thickness_for(info.slots)
+    if weights and plan_for:
+        return _thickness_network(scene, info, weights, plan_for)
     raise MaskError(
         f"no cloud mask: the bands {', '.join(scene.band.values)} hold no SCL, QA_PIXEL or BQA, and the spectral "
         f"rules also need {', '.join(missing)}; give one with --mask FILE, or --replace-all to do without"
     )
 
 
-def _given(scene: xr.DataArray, info: SceneInfo, mask: str | Path | xr.DataArray) -> MaskSource:
+def _given(
+    scene: xr.DataArray, info: SceneInfo, mask: str | Path | xr.DataArray, plan_for: PlanFor | None
+) -> MaskSource:
     chunks = scene.data.chunks[1:]
     if isinstance(mask, xr.DataArray):
         if set(mask.dims) != {"y", "x"} or (mask.sizes["y"], mask.sizes["x"]) != scene.shape[1:]:
             raise MaskError(f"mask: {dict(mask.sizes)}, expected the scene's y {scene.shape[1]}, x {scene.shape[2]}")
         values = mask.transpose("y", "x").chunk({"y": chunks[0], "x": chunks[1]}).data
         return MaskSource("array", partial(_from_values, NODATA), extra=(values,))
+    if plan_for and registry.names_weights(mask):
+        return _thickness_network(scene, info, str(mask), plan_for)
     if isinstance(mask, str) and not Path(mask).is_file() and (mask in plugins.names() or not Path(mask).suffix):
         detector = plugins.find(mask)
         return MaskSource(f"plug-in {mask}", partial(_from_detector, info, detector), plugins.halo(detector))
     opened = open_mask(mask, scene)
     rule = partial(_from_values, opened.attrs["unknown"])
     return MaskSource(f"file {Path(mask).name}", rule, extra=(opened.data,), files=(str(Path(mask).resolve()),))
+
+
+def thickness_map(scene: xr.DataArray, info: SceneInfo, weights: str, plan_for: PlanFor) -> da.Array:
+    """Thickness of the cloud (y, x) by a thickness network, lazily: 0…1, NaN where there is no data.
+
+    Raises:
+        MaskError: the weights map no thickness, or the scene lacks bands that they need.
+    """
+    card = read_card(weights)
+    if card.role != "thickness":
+        raise MaskError(f"--mask {weights}: these weights {card.role}; expected thickness weights, such as scpm's")
+    missing = [slot for slot in card.required if slot not in info.slots]
+    if missing:
+        raise MaskError(f"--mask {weights}: the scene has no {', '.join(missing)}; give a mask file")
+    grid = TileGrid(scene.sizes["y"], scene.sizes["x"], card.tile, card.overlap)
+    job = Job(info, plan_for(registry.portable(weights), card), grid, ((0, 0),), (), ())
+    return thickness(scene.data, job)
+
+
+def _thickness_network(scene: xr.DataArray, info: SceneInfo, weights: str, plan_for: PlanFor) -> MaskSource:
+    mapped = thickness_map(scene, info, weights, plan_for)
+    card = read_card(weights)
+    return MaskSource(f"thickness by {card.name} {card.checksum[:12]}", _from_thickness, extra=(mapped,))
 
 
 def _classes_and_weight(
@@ -186,6 +238,10 @@ def _from_values(unknown: float | None, _dn: NDArray[Any], values: NDArray[Any])
     if unknown is not None:
         classes[values == unknown] = CLEAR
     return classes
+
+
+def _from_thickness(_dn: NDArray[Any], thickness: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.where(thickness >= CLOUD_THICKNESS, np.uint8(CLOUD), np.uint8(CLEAR))
 
 
 def _from_quality_band(name: str, index: int, dn: NDArray[Any]) -> NDArray[np.uint8]:

@@ -93,6 +93,15 @@ def _cpu_multiplies_bf16(device: str) -> bool:
     return bool(flags.get("avx512_bf16") or flags.get("amx_bf16") or flags.get("bf16"))
 
 
+def arithmetic(precision: str, device: str) -> AbstractContextManager[object]:
+    """Within it, networks on `device` run in `precision`, a key of `PRECISIONS`."""
+    kind = device.partition(":")[0]
+    if precision == "fp32":
+        # TF32, which cuDNN takes by default, keeps 10 bits.
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if kind == "cuda" else nullcontext()
+    return torch.autocast(kind, dtype=PRECISIONS[precision])
+
+
 class Network:
     """A loaded model that maps tiles of reflectance to tiles of reflectance.
 
@@ -143,7 +152,7 @@ class Network:
         count = len(next(iter(optical.values())))
         with torch.inference_mode():
             inputs = assemble(self.card, self._on_device(optical), self._on_device(sar) or None)
-            with self._arithmetic():
+            with arithmetic(self._plan.precision, self._plan.device):
                 outputs = self._module(inputs.contiguous(memory_format=torch.channels_last))
             restored = to_reflectance(self.card, outputs)[:count].cpu().numpy()
         if not np.isfinite(restored).all():
@@ -157,14 +166,6 @@ class Network:
         size = self._plan.batch_size
         padded = {name: np.pad(a, ((0, size - len(a)), (0, 0), (0, 0))) for name, a in planes.items()}
         return {name: torch.from_numpy(a).to(self._plan.device) for name, a in padded.items()}
-
-    def _arithmetic(self) -> AbstractContextManager[object]:
-        if self._plan.precision == "fp32":
-            # TF32, which cuDNN takes by default, keeps 10 bits.
-            on_gpu = self._plan.device.startswith("cuda")
-            return torch.backends.cudnn.flags(enabled=True, allow_tf32=False) if on_gpu else nullcontext()
-        kind = self._plan.device.partition(":")[0]
-        return torch.autocast(kind, dtype=PRECISIONS[self._plan.precision])
 
 
 def _cores() -> int:

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import xarray as xr
-from dask.base import tokenize
 
 from cloudfix.models import registry
 from cloudfix.models.weights import read_card
 from cloudfix.raster.info import SceneInfo
 from cloudfix.restoration import agreement, masking, provenance
-from cloudfix.restoration.graph import Call, as_array, tasks, windows
 from cloudfix.restoration.network import plan_network
-from cloudfix.restoration.synthesis import Job, composite, synthesise
-from cloudfix.restoration.tiles import TileGrid, cover
+from cloudfix.restoration.synthesis import Job
+from cloudfix.restoration.tiled import restored
+from cloudfix.restoration.tiles import tile_grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    import dask.array as da
-
-    from cloudfix.models.cards import Card
-    from cloudfix.restoration.graph import Key
-    from cloudfix.restoration.tiles import Window
 
 CHUNK = 512
 """Rows and columns of a chunk of a scene that came without any."""
@@ -72,21 +65,22 @@ def restore(
     scene = scene.transpose("band", "y", "x")
     scene = scene.chunk({"band": -1} if scene.chunks else {"band": -1, "y": CHUNK, "x": CHUNK})
     info = SceneInfo.of(scene)
-    weights = registry.default_for(info.slots) if model is None else _portable(model)
+    weights = registry.default_for(info.slots) if model is None else registry.portable(model)
     card = read_card(weights)
     bands = agreement.restored_bands(scene, info, card)
-    grid = _grid(scene, card, tile, overlap)
-    plan = plan_network(weights, card, device=device, precision=precision, batch_size=batch_size)
+    grid = tile_grid(card, scene.sizes["y"], scene.sizes["x"], tile=tile, overlap=overlap)
+    plan_for = partial(plan_network, device=device, precision=precision, batch_size=batch_size)
+    plan = plan_for(weights, card)
     blanked = agreement.blanked_bands(scene, info, card, unknown_bands)
     radar = agreement.usable_radar(sar, scene, card)
     job = Job(info, plan, grid, bands, () if radar is None else tuple(radar.band.values.tolist()), blanked)
-    classified = masking.classify(scene, mask, buffer, replace_all=replace_all)
+    classified = masking.classify(scene, mask, buffer, replace_all=replace_all, plan_for=plan_for)
     options: dict[str, int | bool | str] = {
         "buffer": buffer,
         "replace_all": replace_all,
         "unknown_bands": unknown_bands,
     }
-    pixels = _restored(scene.data, classified.weight, None if radar is None else radar.data, job)
+    pixels = restored(scene.data, classified.weight, None if radar is None else radar.data, job)
     return xr.Dataset(
         {
             "bands": scene.copy(data=pixels),
@@ -98,54 +92,3 @@ def restore(
             "inputs": [*classified.files, *([] if radar is None else radar.attrs.get("source", [])), weights],
         },
     )
-
-
-def _portable(model: str) -> str:
-    """A name as it is, a file by its full path: a worker may run in another folder."""
-    return model if model in registry.list_weights() else str(registry.find(model).resolve())
-
-
-def _grid(scene: xr.DataArray, card: Card, tile: int | None, overlap: int | None) -> TileGrid:
-    side = card.tile if tile is None else tile
-    if overlap is None:
-        overlap = card.overlap if tile is None else min(card.overlap, side // 4)
-    return TileGrid(scene.sizes["y"], scene.sizes["x"], side, overlap)
-
-
-def _restored(scene: da.Array, weight: da.Array, radar: da.Array | None, job: Job) -> da.Array:
-    """Every tile is computed by the one chunk in which it begins, and handed to the chunks that it reaches into."""
-    chunks = windows(scene.chunks[1:])
-    guides = () if radar is None else (radar,)
-    token = tokenize(job, *(array.name for array in (scene, weight, *guides)))
-    owned = {index: tiles for index, chunk in chunks.items() if (tiles := job.grid.owned(chunk))}
-    frames = {index: cover(tiles) for index, tiles in owned.items()}
-    parts = f"synthesise-{token}"
-    syntheses = {
-        index: Call(
-            partial(synthesise, job, owned[index]),
-            tuple((array, frame) for array in (scene, weight, *guides)),
-        )
-        for index, frame in frames.items()
-    }
-    outputs = {}
-    for index, near in _reaching(chunks, frames).items():
-        outputs[0, *index] = Call(
-            partial(composite, job, chunks[index], [frames[k] for k in near]),
-            ((scene, chunks[index]), (weight, chunks[index])),
-            tuple((parts, *k) for k in near),
-        )
-    graph = tasks(f"restore-{token}", outputs, tasks(parts, syntheses))
-    return as_array(f"restore-{token}", graph, scene.chunks[1:], scene.dtype, bands=scene.shape[0])
-
-
-def _reaching(chunks: dict[Key, Window], frames: dict[Key, Window]) -> dict[Key, list[Key]]:
-    """Which frames reach into each chunk. Rows and columns are asked apart: a mosaic has many thousand chunks."""
-    rows = {i: frame[:2] for (i, _), frame in frames.items()}
-    columns = {j: frame[2:] for (_, j), frame in frames.items()}
-
-    def near(spans: dict[Any, tuple[int, int]], start: int, stop: int) -> list[int]:
-        return [k for k, (low, high) in spans.items() if low < stop and high > start]
-
-    down = {i: near(rows, chunk.top, chunk.bottom) for (i, _), chunk in chunks.items()}
-    across = {j: near(columns, chunk.left, chunk.right) for (_, j), chunk in chunks.items()}
-    return {(i, j): [(k, m) for k in down[i] for m in across[j]] for i, j in chunks}

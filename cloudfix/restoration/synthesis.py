@@ -29,7 +29,8 @@ class Job:
         info: radiometry, slots and nodata of the scene.
         plan: the network to run.
         grid: its tiles.
-        bands: index in the scene and index in the network's output of each band that is restored.
+        bands: index in the scene and index in the network's output of each band that is restored; of a thickness
+            network, its one output.
         sar: polarisations of the SAR image, in order.
         blanked: indices of the bands set to nodata under cloud.
     """
@@ -46,7 +47,7 @@ def synthesise(
     job: Job,
     tiles: list[Window],
     dn: NDArray[np.generic],
-    weight: NDArray[np.uint8],
+    weight: NDArray[np.uint8] | None = None,
     sar: NDArray[np.float32] | None = None,
 ) -> NDArray[np.int32] | None:
     """Run the network over those of `tiles` that are needed and add them up, weighted, in fixed point.
@@ -55,14 +56,15 @@ def synthesise(
         job: the shared record.
         tiles: windows on the scene.
         dn: the scene under `cover(tiles)`, (bands, height, width).
-        weight: how much of the network's output is wanted, (height, width); tiles where it is 0 are skipped.
+        weight: how much of the network's output is wanted, (height, width); tiles where it is 0 are skipped. None wants
+            all of it.
         sar: dB on the same pixels, (polarisations, height, width).
 
     Returns:
         Reflectance in `FIXED_POINT` units, (restored bands, height, width); None if no tile was needed.
     """
     frame = cover(tiles)
-    needed = [tile for tile in tiles if weight[tile.within(frame).slices].any()]
+    needed = [tile for tile in tiles if weight is None or weight[tile.within(frame).slices].any()]
     if not needed:
         return None
     total = np.zeros((len(job.bands), *frame.shape), np.int32)
@@ -145,6 +147,16 @@ def composite(
     for band in job.blanked:
         result[band][wanted] = job.info.nodata
     return result
+
+
+def thickness_of(
+    job: Job, chunk: Window, frames: list[Window], dn: NDArray[np.generic], parts: list[NDArray[np.int32] | None]
+) -> NDArray[np.float32]:
+    """Thickness (1, height, width) of a chunk, 0…1, NaN where `dn` is empty; arguments as in `composite`."""
+    thickness = (_gather(chunk, frames, parts, 1) / FIXED_POINT).clip(0, 1).astype(np.float32)
+    slots = [k for k, slot in enumerate(job.info.slots) if slot]
+    thickness[:, ~valid_pixels(dn[slots], job.info.nodata).any(axis=0)] = np.nan
+    return thickness
 
 
 def _gather(

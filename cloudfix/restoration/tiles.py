@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cloudfix.models.cards import Card
+
 FIXED_POINT = 1 << 24
 """One unit of reflectance in the accumulators: ±127 fit an int32, at a resolution of 6e-8."""
 
@@ -155,6 +157,18 @@ class TileGrid:
         down = self._row_weights[self.rows.index(window.top), :height]
         across = self._column_weights[self.columns.index(window.left), :width]
         return np.multiply.outer(down, across)
+
+
+def tile_grid(card: Card, height: int, width: int, *, tile: int | None = None, overlap: int | None = None) -> TileGrid:
+    """The tiles of an image: as asked for, else as the card says; tiles of another size overlap by a quarter at most.
+
+    Raises:
+        UsageError: as `TileGrid`.
+    """
+    side = card.tile if tile is None else tile
+    if overlap is None:
+        overlap = card.overlap if tile is None else min(card.overlap, side // 4)
+    return TileGrid(height, width, side, overlap)
 
 
 def cover(windows: list[Window]) -> Window:

@@ -1,0 +1,48 @@
+import subprocess
+import sys
+
+import numpy as np
+import rasterio
+from rio_cogeo.cogeo import cog_validate
+
+
+def _cloudfix(*arguments):
+    return subprocess.run([sys.executable, "-m", "cloudfix", *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_mask_is_the_one_that_run_uses(samples, tiny_weights, tmp_path):
+    scene = samples / "landsat8_scene.tif"
+    result = _cloudfix("mask", scene, "-o", tmp_path / "mask.tif")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [str(tmp_path / "mask.tif")]
+    used = tmp_path / "used.tif"
+    _cloudfix("run", scene, "-o", tmp_path / "out.tif", "--mask-out", used, "--model", tiny_weights)
+
+    with rasterio.open(tmp_path / "mask.tif") as ours, rasterio.open(used) as theirs, rasterio.open(scene) as source:
+        assert (ours.crs, ours.transform, ours.shape) == (source.crs, source.transform, source.shape)
+        assert (ours.count, ours.dtypes, ours.nodata, ours.descriptions) == (1, ("uint8",), 255, ("mask",))
+        assert ours.tags()["CLOUDFIX_MASK"] == "BQA"
+        classes = ours.read(1)
+        np.testing.assert_array_equal(classes, theirs.read(1))
+        assert {0, 1} <= set(np.unique(classes).tolist())
+        # overviews of classes hold classes, not averages of them
+        assert set(np.unique(ours.read(1, out_shape=(75, 78)))) <= {0, 1, 2, 255}
+    assert cog_validate(tmp_path / "mask.tif", strict=True, quiet=True)[0]
+
+
+def test_an_input_is_never_overwritten(write_scene):
+    scene = write_scene()
+    before = scene.read_bytes()
+    result = _cloudfix("mask", scene, "-o", scene)
+    assert result.returncode == 1
+    assert "is an input" in result.stderr
+    assert scene.read_bytes() == before
+
+
+def test_nothing_to_tell_cloud_by_is_one_line(write_scene, tmp_path):
+    scene = write_scene(count=13)
+    result = _cloudfix("mask", scene, "-o", tmp_path / "m.tif", "--mask", "nosuch")
+    assert result.returncode == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "nosuch" in result.stderr
+    assert not (tmp_path / "m.tif").exists()
