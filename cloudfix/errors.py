@@ -40,6 +40,10 @@ class OutputError(CloudfixError):
     """An output that cannot be written."""
 
 
+class ClusterError(CloudfixError):
+    """A Dask cluster that is not there, is gone, or cannot do the work."""
+
+
 class InterruptionError(CloudfixError):
     """The user stopped the run."""
 

@@ -120,6 +120,15 @@ SENSORS: Mapping[str, Sensor] = MappingProxyType(
 )  # fmt: skip
 
 
+BAND_SETS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        **{name: frozenset(sensor.slots.values()) for name, sensor in SENSORS.items()},
+        "stack-10": frozenset(_S2_L1C[band] for band in SENTINEL_2_STACK_10),
+    }
+)
+"""The slots that common products fill, by sensor; "stack-10" is Sentinel-2 without its 60 m bands."""
+
+
 def get(name: str) -> Sensor:
     """The sensor called `name`.
 

@@ -31,7 +31,18 @@ def samples():
 @pytest.fixture(scope="session")
 def seeded():
     """The recipe of the reference outputs: published state dicts, inputs and expected arrays by name."""
-    spec = importlib.util.spec_from_file_location("seeded", REPOSITORY / "tests" / "reference" / "seeded.py")
+    return _module("reference/seeded.py")
+
+
+@pytest.fixture(scope="session")
+def products():
+    """Makes miniature products with the real folders, names and metadata."""
+    return _module("raster/products.py")
+
+
+def _module(name):
+    path = REPOSITORY / "tests" / name
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

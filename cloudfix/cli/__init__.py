@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import cloudfix
-from cloudfix.cli import console, inspect, mask, models, run
+from cloudfix.cli import console, evaluate, inspect, mask, models, run, simulate, train
 from cloudfix.errors import CloudfixError, CloudfixWarning
 
 app = typer.Typer(
@@ -24,6 +24,9 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("inspect")(inspect.inspect)
 app.command("mask")(mask.mask)
+app.command("simulate")(simulate.simulate)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(models.app, name="models")
 
 

@@ -13,8 +13,9 @@ import typer
 if TYPE_CHECKING:
     from cloudfix.models import Card
 
-app = typer.Typer(help="Weights: list them, show their cards, import published checkpoints.", no_args_is_help=True)
+app = typer.Typer(help="Weights: list them, show their cards, import and export them.", no_args_is_help=True)
 
+_Model = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A name that `list` prints, or a .safetensors file.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -35,9 +36,7 @@ def list_command(as_json: _AsJson = False) -> None:
 
 @app.command("show")
 def show(
-    model: Annotated[
-        str, typer.Argument(metavar="NAME|FILE", help="A name that `list` prints, or a .safetensors file.")
-    ],
+    model: _Model,
     as_json: _AsJson = False,
 ) -> None:
     """Everything that the card of a set of weights says."""
@@ -65,6 +64,47 @@ def import_command(
         raise UsageError(f"--output {output}: expected a name that ends in .safetensors")
     import_checkpoint(source, name, output)
     typer.echo(output)
+
+
+@app.command("export")
+def export_command(
+    model: _Model,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; .safetensors or .pth.")
+    ],
+) -> None:
+    """Write weights for use elsewhere: .safetensors with the card, or .pth as the published code names them."""
+    from cloudfix.models.exporting import export_weights
+
+    export_weights(model, output)
+    typer.echo(output)
+
+
+@app.command("card")
+def card_command(
+    model: _Model,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.md", help="Where to write it; default stdout.")
+    ] = None,
+    panels: Annotated[
+        list[Path] | None, typer.Option("--panel", metavar="FILE.png", help="A picture to show; any number.")
+    ] = None,
+) -> None:
+    """The card of a set of weights as a Markdown page: data, making, accuracy, failures."""
+    from cloudfix.errors import UsageError
+    from cloudfix.evaluation.model_card import render
+    from cloudfix.models import read_card
+    from cloudfix.models.weights import write_whole
+
+    missing = [path for path in panels or () if not path.is_file()]
+    if missing:
+        raise UsageError(f"--panel {missing[0]}: no such file; write panels with `cloudfix evaluate --panels DIR`")
+    page = render(read_card(model), panels=panels or (), beside=output)
+    if output is None:
+        typer.echo(page, nl=False)
+    else:
+        write_whole(output, page.encode())
+        typer.echo(output)
 
 
 def _summary(card: Card) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""Metrics and baselines."""
+"""Judging weights: metrics, baselines, whole images through a network, reports and model cards."""

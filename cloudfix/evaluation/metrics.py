@@ -14,6 +14,8 @@ import numpy as np
 from scipy import ndimage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Image: TypeAlias = NDArray[np.floating[Any]]
@@ -37,6 +39,8 @@ class Scores:
         psnr: peak signal-to-noise ratio, dB.
         ssim: structural similarity, at most 1.
         sam_degrees: mean spectral angle, degrees.
+        ndvi: mean absolute error of the vegetation index; NaN where its bands are not known.
+        changed: mean absolute difference from the cloudy input; NaN where there is none.
     """
 
     pixels: int
@@ -45,6 +49,8 @@ class Scores:
     psnr: float
     ssim: float
     sam_degrees: float
+    ndvi: float = math.nan
+    changed: float = math.nan
 
 
 def mae(target: Image, prediction: Image, where: Pixels | None = None) -> float:
@@ -108,34 +114,60 @@ def sam_degrees(target: Image, prediction: Image, where: Pixels | None = None) -
     return math.degrees(_mean(np.arccos(np.clip(cosines, -1, 1))))
 
 
-def score(target: Image, prediction: Image, mask: Pixels | None = None) -> dict[str, Scores]:
+def ndvi_error(target: Image, prediction: Image, red: int, near_infrared: int, where: Pixels | None = None) -> float:
+    """Mean absolute error of NDVI = (NIR − red)/(NIR + red), Tucker 1979; 0 where both are dark.
+
+    Args:
+        target: the clear truth.
+        prediction: the restored image.
+        red: index of the red band.
+        near_infrared: index of the near infrared band.
+        where: the pixels to judge.
+    """
+    truth, restored = (_ndvi(image, red, near_infrared) for image in _pair(target, prediction))
+    return _mean(np.abs(_select(restored - truth, where)))
+
+
+def score(
+    target: Image,
+    prediction: Image,
+    mask: Pixels | None = None,
+    *,
+    cloudy: Image | None = None,
+    slots: Sequence[str] = (),
+) -> dict[str, Scores]:
     """All metrics over all pixels, and with a `mask` over cloudy and over clear pixels alone.
 
     Args:
         target: the clear truth, `(C, H, W)`, 0…1.
         prediction: the restored image, likewise.
         mask: `(H, W)`, True where cloud or shadow was.
+        cloudy: the input, `(C, H, W)`, 0…1; with it, `changed` is measured.
+        slots: of the C bands; with red and a near infrared among them, `ndvi` is measured.
 
     Returns:
         Scores under "all", and with a mask under "cloudy" and "clear"; those without a pixel are NaN.
     """
     similarity = ssim_map(target, prediction)
+    near_infrared = next((slot for slot in ("nir", "nir08") if slot in slots), None)
+    vegetation = (slots.index("red"), slots.index(near_infrared)) if near_infrared and "red" in slots else None
     regions: dict[str, Pixels | None] = {"all": None}
     if mask is not None:
         regions |= {"cloudy": mask, "clear": ~mask}
-    return {name: _scores(target, prediction, similarity, where) for name, where in regions.items()}
-
-
-def _scores(target: Image, prediction: Image, similarity: NDArray[np.float64], where: Pixels | None) -> Scores:
-    selected = _select(similarity, where)
-    return Scores(
-        pixels=selected.size,
-        mae=mae(target, prediction, where),
-        rmse=rmse(target, prediction, where),
-        psnr=psnr(target, prediction, where),
-        ssim=_mean(selected),
-        sam_degrees=sam_degrees(target, prediction, where),
-    )
+    results = {}
+    for name, where in regions.items():
+        selected = _select(similarity, where)
+        results[name] = Scores(
+            pixels=selected.size,
+            mae=mae(target, prediction, where),
+            rmse=rmse(target, prediction, where),
+            psnr=psnr(target, prediction, where),
+            ssim=_mean(selected),
+            sam_degrees=sam_degrees(target, prediction, where),
+            ndvi=ndvi_error(target, prediction, *vegetation, where) if vegetation else math.nan,
+            changed=math.nan if cloudy is None else mae(cloudy, prediction, where),
+        )
+    return results
 
 
 def _pair(target: Image, prediction: Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -152,6 +184,13 @@ def _select(values: NDArray[np.float64], where: Pixels | None) -> NDArray[np.flo
 def _difference(target: Image, prediction: Image, where: Pixels | None) -> NDArray[np.float64]:
     x, y = _pair(target, prediction)
     return _select(y - x, where)
+
+
+def _ndvi(image: NDArray[np.float64], red: int, near_infrared: int) -> NDArray[np.float64]:
+    total = image[near_infrared] + image[red]
+    difference = image[near_infrared] - image[red]
+    index: NDArray[np.float64] = np.divide(difference, total, out=np.zeros_like(total), where=total > 0)
+    return index
 
 
 def _mean(values: NDArray[np.float64]) -> float:

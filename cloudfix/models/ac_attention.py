@@ -1,29 +1,36 @@
 """AC-Attention, the adaptive attention of ACA-CRNet (IEEE TGRS 2024, arXiv 2411.13042).
 
 Dense attention gives every pixel some weight, cloudy ones included. Here each query has a threshold learned
-from the data, and keys below it are not let in. `attend_dense` is the definition; `attend` computes the same
-by blocks of queries, so that memory grows with the number of positions N and not with N².
+from the data, and keys below it are not let in. `plain_attention.attend_dense` is the definition; `attend` takes
+the fastest form of it that the device has.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import importlib.util
+import math
+from functools import cache, partial
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cloudfix.models.architectures import register
+from cloudfix.models.convolution import Conv3x3
+from cloudfix.models.native.attention import attend as attend_in_c
+from cloudfix.models.native.library import library
+from cloudfix.models.plain_attention import FLOOR, attend_by_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
-FLOOR = 1e-8
-"""The least attention that any key gets, as published."""
+    Attend = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+Attention = Literal["none", "dense", "attentive"]
+"""What a network attends with: nothing, every key by its softmax, or the keys that AC-Attention lets in."""
 
 _NORM_FLOOR = 1e-4
-_BLOCK_ELEMENTS = 2**23
-_BLOCK_ELEMENTS_CPU = 2**20  # 4 MB: larger blocks leave the cache, smaller ones drown in calls
 
 
 @register("ac-attention")
@@ -31,59 +38,110 @@ class AcAttention(nn.Module):
     """AC-Attention with its residual connection and output convolution: (B, C, H, W) in and out.
 
     It stands alone: any block that holds C-channel features of any height and width can hold it. Scores and
-    softmax are computed in float32 whatever the precision around it.
+    sums are in float32 whatever the precision around it; products are in that precision where a kernel for it is
+    there.
 
     Args:
         channels: C.
+        attention: "attentive", or "dense" for the same without the selection: every key by its softmax, and no
+            heads for a threshold.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, attention: Literal["dense", "attentive"] = "attentive") -> None:
         super().__init__()
         self.query = nn.Conv2d(channels, channels, 1)
         self.value = nn.Conv2d(channels, channels, 1)
-        self.weight_head = _head(channels)
-        self.bias_head = _head(channels)
-        self.output = nn.Conv2d(channels, channels, 3, padding=1)
+        self.selects = attention == "attentive"
+        if self.selects:
+            self.weight_head = _head(channels)
+            self.bias_head = _head(channels)
+        self.output = Conv3x3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """The features `x` plus what each position gathered from the positions that it let in."""
         query_map = self.query(x)
-        weight, bias = _tokens(self.weight_head(query_map)), _tokens(self.bias_head(query_map))
         query, value = _tokens(query_map), _tokens(self.value(x))
+        heads = [_tokens(head(query_map)) for head in (self.weight_head, self.bias_head)] if self.selects else []
         with torch.autocast(x.device.type, enabled=False):
             key = query / query.norm(dim=2, keepdim=True).clamp_min(_NORM_FLOOR)
-            # The mean similarity of a query is its product with the mean key: no N×N map is needed for it.
-            threshold = query @ key.mean(dim=1, keepdim=True).transpose(1, 2) * weight - bias
-            gathered = attend(query, key, value, threshold)
+            if heads:
+                gathered = attend(query, key, value, _threshold(query, key, *heads), query_map.dtype)
+            else:
+                gathered = attend_to_all(query, key, value, query_map.dtype)
         gathered = gathered.transpose(1, 2).reshape(x.shape).to(x.dtype)
-        return x + F.leaky_relu(self.output(gathered), 0.2)
+        attended: Tensor = self.output(gathered, slope=0.2, residual=x)
+        return attended
 
 
-def attend_dense(query: Tensor, key: Tensor, value: Tensor, threshold: Tensor) -> Tensor:
-    """The definition of the attention, with its N×N maps in memory.
+def attention_layer(channels: int, attention: Attention) -> nn.Module:
+    """What a network of C-channel features attends with; "none" hands the features on."""
+    return nn.Identity() if attention == "none" else AcAttention(channels, attention)
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, threshold: Tensor, products: torch.dtype = torch.float32
+) -> Tensor:
+    """As `attend_dense`, in memory that is linear in N, forward and backward, by the fastest form that is there.
+
+    The kernels know a query's sum only after its last key, so they give the floor to every key on top of what it has,
+    not only to those below it: a channel differs from the definition by at most FLOOR · Σ |value| over the keys let in.
 
     Args:
-        query: (B, N, C).
+        query: (B, N, C) in float32 or float64, and so the others.
         key: (B, N, C), of unit length over C.
         value: (B, N, C).
-        threshold: (B, N, 1), what a key's similarity has to exceed for this query.
+        threshold: (B, N, 1).
+        products: what the products may be rounded to on their way in; sums are in float32.
 
     Returns:
-        (B, N, C): for each query, the values of the keys that it let in, weighted.
+        (B, N, C).
     """
-    similarity = query @ key.transpose(1, 2)
-    selection = F.relu(similarity - threshold)
-    attention = torch.softmax(similarity * selection, dim=-1)
-    attention = attention.masked_fill(selection == 0, 0).clamp_min(FLOOR)
-    return attention @ value
+    kernel = _kernel(query, products)
+    if kernel is None:
+        return attend_by_blocks(query, key, value, threshold)
+    return kernel(query, key, value, threshold) + FLOOR * value.sum(dim=1, keepdim=True)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, threshold: Tensor) -> Tensor:
-    """As `attend_dense`, in memory that is linear in N, forward and backward.
+def attend_to_all(query: Tensor, key: Tensor, value: Tensor, products: torch.dtype = torch.float32) -> Tensor:
+    """Dense attention, the softmax over all keys, in memory that is linear in N, forward and backward.
 
-    The backward pass computes the attention anew; it cannot itself be differentiated.
+    Args:
+        query: (B, N, C), not scaled.
+        key: (B, N, C).
+        value: (B, N, C).
+        products: as in `attend`.
+
+    Returns:
+        (B, N, C).
     """
-    return cast("Tensor", _BlockAttention.apply(query, key, value, threshold))  # type: ignore[no-untyped-call]
+    if query.device.type == "cpu" and (kernel := _kernel(query, products)):
+        return kernel(query, key, value, query.new_full((*query.shape[:2], 1), -math.inf))
+    # Only with an axis of heads does PyTorch take the forms that never hold the N×N map.
+    kind = products if query.dtype == torch.float32 else query.dtype
+    heads = [tokens.unsqueeze(1).to(kind) for tokens in (query, key, value)]
+    return F.scaled_dot_product_attention(heads[0], heads[1], heads[2], scale=1.0).squeeze(1).to(query.dtype)
+
+
+def _kernel(query: Tensor, products: torch.dtype) -> Attend | None:
+    if query.dtype != torch.float32:
+        return None
+    if query.device.type == "cpu" and products == torch.bfloat16 and (kernels := library()):
+        return partial(attend_in_c, kernels)
+    if query.device.type == "cuda" and _has_triton():
+        from cloudfix.models.triton_attention import attend as attend_in_triton
+
+        return partial(attend_in_triton, products=products)
+    return None
+
+
+@cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def _threshold(query: Tensor, key: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    # The mean similarity of a query is its product with the mean key: no N×N map is needed for it.
+    return query @ key.mean(dim=1, keepdim=True).transpose(1, 2) * weight - bias
 
 
 def _head(channels: int) -> nn.Sequential:
@@ -95,80 +153,3 @@ def _tokens(feature_map: Tensor) -> Tensor:
     """(B, C, H, W) to (B, N, C), in float32 at least."""
     tokens = feature_map.flatten(2).transpose(1, 2)
     return tokens.to(torch.promote_types(tokens.dtype, torch.float32)).contiguous()
-
-
-def _blocks(query: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Runs of samples and queries whose map against all keys fits a block: whole samples or part of one."""
-    batch, positions, _ = query.shape
-    limit = _BLOCK_ELEMENTS_CPU if query.device.type == "cpu" else _BLOCK_ELEMENTS
-    samples = max(limit // positions**2, 1)
-    rows = positions if samples > 1 else max(limit // positions, 1)
-    for sample in range(0, batch, samples):
-        for row in range(0, positions, rows):
-            yield slice(sample, sample + samples), slice(row, row + rows)
-
-
-def _scores(query: Tensor, key: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
-    similarity = query @ key.transpose(1, 2)
-    return similarity, (similarity - threshold).relu_()
-
-
-class _BlockAttention(torch.autograd.Function):
-    """`attend_dense` by blocks of queries; the backward pass recomputes each block from its log-sum-exp."""
-
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, threshold: Tensor) -> Tensor:
-        gathered = torch.empty_like(query)
-        log_sum = torch.empty_like(threshold)
-        for block in _blocks(query):
-            samples = block[0]
-            logits, selection = _scores(query[block], key[samples], threshold[block])
-            logits.mul_(selection)
-            peak = logits.amax(dim=-1, keepdim=True)
-            attention = logits.sub_(peak).exp_()
-            total = attention.sum(dim=-1, keepdim=True)
-            # Dividing the short product by the total, not the long map, saves a pass over the map.
-            attention.mul_(selection.sign_()).clamp_min_(total * FLOOR)
-            gathered[block] = (attention @ value[samples]).div_(total)
-            log_sum[block] = total.log_().add_(peak)
-        ctx.save_for_backward(query, key, value, threshold, log_sum)
-        return gathered
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        query, key, value, threshold, log_sum = ctx.saved_tensors
-        grads = (
-            torch.empty_like(query),
-            torch.zeros_like(key),
-            torch.zeros_like(value),
-            torch.empty_like(threshold),
-        )
-        with torch.autocast(query.device.type, enabled=False):
-            for block in _blocks(query):
-                samples = block[0]
-                grads[0][block], grad_key, grad_value, grads[3][block] = _block_gradients(
-                    query[block], key[samples], value[samples], threshold[block], log_sum[block], grad[block]
-                )
-                grads[1][samples] += grad_key
-                grads[2][samples] += grad_value
-        return grads
-
-
-def _block_gradients(
-    query: Tensor, key: Tensor, value: Tensor, threshold: Tensor, log_sum: Tensor, grad: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What one block of queries adds to the gradients of query, key, value and threshold."""
-    similarity, selection = _scores(query, key, threshold)
-    attention = (similarity * selection).sub_(log_sum).exp_().mul_(selection.sign_())
-    floored = attention.clamp_min(FLOOR)
-    grad_value = floored.transpose(1, 2) @ grad
-    # Keys that were dropped or raised to the floor pass no gradient to the softmax.
-    grad_attention = (grad @ value.transpose(1, 2)).mul_(floored.gt_(FLOOR))
-    shared = torch.mul(grad_attention, attention, out=floored).sum(dim=-1, keepdim=True)
-    grad_logit = grad_attention.sub_(shared).mul_(attention)
-    # logit = s·(s − t) where a key is let in: dlogit/ds = 2s − t, dlogit/dt = −s.
-    weighted = torch.mul(grad_logit, similarity, out=floored)
-    grad_threshold = -weighted.sum(dim=-1, keepdim=True)
-    grad_similarity = weighted.mul_(2).addcmul_(grad_logit, threshold, value=-1)
-    return grad_similarity @ key, grad_similarity.transpose(1, 2) @ query, grad_value, grad_threshold

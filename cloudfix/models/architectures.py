@@ -6,7 +6,7 @@ import difflib
 import importlib
 import inspect
 import math
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from cloudfix.errors import ModelError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-_MODULES = ("ac_attention", "aca_crnet", "dsen2_cr", "scpm", "thiefcloud")
+_MODULES = ("ac_attention", "aca_crnet", "dsen2_cr", "scpm", "thiefcloud", "unet")
 _registered: dict[str, type[nn.Module]] = {}
 
 _Network = TypeVar("_Network", bound="type[nn.Module]")
@@ -66,16 +66,22 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 def _check_options(name: str, network: type[nn.Module], options: dict[str, Any]) -> None:
     parameters = {key: p for key, p in inspect.signature(network).parameters.items() if key != "self"}
+    types = get_type_hints(network.__init__)
     for option, value in options.items():
         if option not in parameters:
             raise ModelError(f"architecture '{name}': unknown option '{option}'; {suggest(option, parameters)}")
-        if parameters[option].annotation == "int":
-            valid, expected = type(value) is int and value > 0, "a whole number above 0"
-        else:
-            valid = isinstance(value, int | float) and math.isfinite(value)
-            expected = "a finite number"
+        valid, expected = _judge(value, types[option])
         if not valid:
             raise ModelError(f"architecture '{name}': {option}={value!r}; expected {expected}")
     missing = [key for key, p in parameters.items() if p.default is p.empty and key not in options]
     if missing:
         raise ModelError(f"architecture '{name}': option '{missing[0]}' is missing; give it a value")
+
+
+def _judge(value: Any, annotation: Any) -> tuple[bool, str]:
+    """Whether an option's value is what its annotation (int, float or Literal) asks for, and what that is."""
+    if choices := get_args(annotation):
+        return value in choices, f"one of {', '.join(choices)}"
+    if annotation is int:
+        return type(value) is int and value > 0, "a whole number above 0"
+    return isinstance(value, int | float) and math.isfinite(value), "a finite number"

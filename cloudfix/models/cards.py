@@ -71,6 +71,7 @@ class Card:
         training_data: what they were trained on.
         recipe: how.
         metrics: measured accuracy, by name.
+        failures: what they are known to get wrong, Markdown.
         source: where they come from.
         required: slots that a scene has to fill itself; the others have stand-ins.
         role: what comes out: "restore", the slots without their cloud, or "thickness", a map of the cloud's.
@@ -79,7 +80,7 @@ class Card:
 
     name: str
     architecture: str
-    options: Mapping[str, int | float]
+    options: Mapping[str, int | float | str]
     slots: tuple[str, ...]
     sar: tuple[SarInput, ...] = ()
     scale: float = 1.0
@@ -91,6 +92,7 @@ class Card:
     training_data: str = "unknown"
     recipe: str = "unknown"
     metrics: Mapping[str, float | str] = field(default_factory=dict)
+    failures: str = ""
     source: str = "unknown"
     required: tuple[str, ...] = ("blue", "green", "red")
     role: str = "restore"

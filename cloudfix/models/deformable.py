@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cloudfix.models.native.deformable import deform
+from cloudfix.models.native.library import library_for
+
 _TAPS = 9
 
 
@@ -25,46 +28,51 @@ class DeformableConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W)."""
-        sampled = _sample(x, self.offset(x)).to(x.dtype)
-        # Each tap has become a channel, so the 3×3 kernel acts as a 1×1 kernel on nine times the channels.
-        return F.conv2d(sampled, self.conv.weight.flatten(1)[:, :, None, None])
+        offset = self.offset(x)
+        if not torch.is_grad_enabled() and (kernels := library_for(x)):
+            return deform(kernels, x, offset, self.conv.weight).to(x.dtype)
+        sampled = _sample(x, offset).to(x.dtype)
+        # Each tap has become a channel, so the 3×3 kernel acts as a product with nine times the channels.
+        kernel = self.conv.weight.permute(0, 2, 3, 1).flatten(1)
+        return F.linear(sampled, kernel).movedim(-1, 1)
 
 
 def _sample(x: Tensor, offset: Tensor) -> Tensor:
-    """(B, C, H, W) features and (B, 18, H, W) offsets in pixels, rows then columns, to (B, 9·C, H, W) taps.
+    """(B, C, H, W) features and (B, 18, H, W) offsets in pixels, rows then columns, to (B, H, W, 9·C) taps.
 
     Positions stay in float32: bfloat16 cannot tell neighbouring pixels apart beyond column 256. They are not
     brought to the −1…1 of `grid_sample` either, whose rounding grows to over 1e-4 on its way through SCPM.
     """
     batch, channels, height, width = x.shape
     with torch.autocast(x.device.type, enabled=False):
-        features = x.to(torch.promote_types(x.dtype, torch.float32)).flatten(2)
-        shift = offset.to(features.dtype)
-        rows = _corners(shift[:, :_TAPS], height, axis=0)
-        columns = _corners(shift[:, _TAPS:], width, axis=1)
-        taps = features.new_zeros(batch, channels, _TAPS * height * width)
-        for row, row_weight in rows:
-            for column, column_weight in columns:
-                index = (row * width + column).view(batch, 1, -1).expand(-1, channels, -1)
-                taps = taps.addcmul(features.gather(2, index), (row_weight * column_weight).view(batch, 1, -1))
-    return taps.view(batch, channels * _TAPS, height, width)
+        pixels = x.to(torch.promote_types(x.dtype, torch.float32)).movedim(1, -1).reshape(-1, channels)
+        shift = offset.to(pixels.dtype).movedim(1, -1)
+        rows = _corners(shift[..., :_TAPS], height, axis=0)
+        columns = _corners(shift[..., _TAPS:], width, axis=1)
+        first = torch.arange(batch, device=x.device).view(-1, 1, 1, 1) * (height * width)
+        index = torch.stack([first + row * width + column for row, _ in rows for column, _ in columns], dim=-1)
+        weight = torch.stack([row * column for _, row in rows for _, column in columns], dim=-1)
+        # A bag is a weighted sum of rows of a table: all four corners of a tap, all channels, in one pass.
+        index, weight = index.flatten(0, -2), weight.flatten(0, -2)
+        taps = F.embedding_bag(index, pixels, per_sample_weights=weight, mode="sum")
+    return taps.view(batch, height, width, _TAPS * channels)
 
 
 def _corners(shift: Tensor, size: int, axis: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """The two samples between which each tap falls along one axis, as (index, weight), each (B, 9, H, W).
+    """The two samples between which each tap falls along one axis, as (index, weight), each (B, H, W, 9).
 
     The published code places the kernel without padding, so one pixel further on. Before the first sample and
     from the last one on, it counts the border sample twice.
 
     Args:
-        shift: (B, 9, H, W) offsets in pixels.
+        shift: (B, H, W, 9) offsets in pixels.
         size: samples along the axis.
         axis: 0 for rows, 1 for columns.
     """
     index = torch.arange(size, device=shift.device, dtype=shift.dtype)
     tap = torch.arange(3, device=shift.device, dtype=shift.dtype) - 1
-    centre = index.view(-1, 1) if axis == 0 else index
-    kernel = (tap.repeat_interleave(3) if axis == 0 else tap.repeat(3)).view(-1, 1, 1)
+    centre = index.view(-1, 1, 1) if axis == 0 else index.view(-1, 1)
+    kernel = tap.repeat_interleave(3) if axis == 0 else tap.repeat(3)
     position = 1 + centre + kernel + shift
     low = position.detach().floor()
     outside = (position < 0) | (position >= size - 1)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from cloudfix.errors import ModelError
+from cloudfix.models.ac_attention import Attention  # noqa: TC001 (`create` reads it)
 from cloudfix.models.architectures import register
+from cloudfix.models.attention_block import AttentionBlock, holds_attention
+from cloudfix.models.checks import check_long_skip
+from cloudfix.models.convolution import Conv3x3
 
 
 class ResidualBlock(nn.Module):
@@ -13,21 +16,22 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, features: int, alpha: float) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(features, features, 3, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(features, features, 3, padding=1, bias=False)
+        self.conv1 = Conv3x3(features, features, bias=False)
+        self.conv2 = Conv3x3(features, features, bias=False)
         self.alpha = alpha
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, features, H, W) in and out."""
-        residual: Tensor = self.conv2(self.conv1(x).relu())
-        return x + self.alpha * residual
+        y: Tensor = self.conv2(self.conv1(x, slope=0), scale=self.alpha, residual=x)
+        return y
 
 
 @register("dsen2-cr")
 class DSen2CR(nn.Module):
     """DSen2-CR: what is to be added to the cloudy optical bands, from these and the SAR channels before them.
 
-    The receptive field reaches 2·blocks + 2 pixels to each side.
+    Without attention the receptive field reaches 2·blocks + 2 pixels to each side, and any input size will do; with
+    it, the network looks at the whole input, whose sides have to be even.
 
     Args:
         in_channels: channels of the input, SAR first.
@@ -35,6 +39,7 @@ class DSen2CR(nn.Module):
         blocks: residual blocks.
         features: channels inside.
         alpha: what each block's residual is multiplied by.
+        attention: "dense" or "attentive" turns blocks n/2 and 3n/4 into the attention blocks of ACA-CRNet.
 
     Raises:
         ModelError: there are more output than input channels.
@@ -47,31 +52,30 @@ class DSen2CR(nn.Module):
         blocks: int = 16,
         features: int = 256,
         alpha: float = 0.1,
+        attention: Attention = "none",
     ) -> None:
         super().__init__()
-        if out_channels > in_channels:
-            raise ModelError(
-                f"out_channels={out_channels}: the long skip takes them from the input, which has "
-                f"in_channels={in_channels}; raise in_channels or lower out_channels"
-            )
+        check_long_skip(in_channels, out_channels)
         self.out_channels = out_channels
-        self.stem = nn.Conv2d(in_channels, features, 3, padding=1)
-        self.blocks = nn.Sequential(*(self.block(i, blocks, features, alpha) for i in range(blocks)))
-        self.refine = nn.Conv2d(features, out_channels, 3, padding=1)
+        self.stem = Conv3x3(in_channels, features)
+        self.blocks = nn.Sequential(*(self.block(i, blocks, features, alpha, attention) for i in range(blocks)))
+        self.refine = Conv3x3(features, out_channels)
         self._initialise()
 
-    def block(self, index: int, blocks: int, features: int, alpha: float) -> nn.Module:  # noqa: ARG002
+    def block(self, index: int, blocks: int, features: int, alpha: float, attention: Attention) -> nn.Module:
         """Block `index` of `blocks`."""
+        if attention != "none" and holds_attention(index, blocks):
+            return AttentionBlock(features, alpha, attention)
         return ResidualBlock(features, alpha)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W), in the network's own units."""
-        residual: Tensor = self.refine(self.blocks(self.stem(x).relu()))
+        residual: Tensor = self.refine(self.blocks(self.stem(x, slope=0)))
         return x[:, -self.out_channels :] + residual
 
     def _initialise(self) -> None:
         """Kaiming-uniform for fan-in and ReLU, as published, on the convolutions of the trunk."""
-        trunk = [self.stem, self.refine]
+        trunk: list[nn.Conv2d] = [self.stem, self.refine]
         for block in self.blocks:
             trunk += [layer for layer in block.children() if isinstance(layer, nn.Conv2d)]
         for layer in trunk:

@@ -42,10 +42,21 @@ def convert(name: str, state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
 
     published = unwrap(state_dict)
     options = infer(name, published)
-    names = published_names.trunk(options["blocks"]) if name in _TRUNKS else _NAMES[name]
+    names = _names(name, options.get("blocks", 0))
     with torch.device("meta"):
         module = create(name, **options)
     return rename(name, module, names, published)
+
+
+def revert(name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of a network here, under the published names: what `convert` takes.
+
+    Raises:
+        ModelError: nothing like that architecture was published.
+    """
+    blocks = {key.split(".")[1] for key in state_dict if key.startswith("blocks.")}
+    names = _names(name, len(blocks))
+    return {published_names.published_name(key, names): tensor for key, tensor in state_dict.items()}
 
 
 def infer(name: str, state_dict: Mapping[str, Any]) -> dict[str, int]:
@@ -104,6 +115,16 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(inner, Mapping) or not all(isinstance(key, str) for key in inner):
         raise ModelError(f"checkpoint: holds a {type(inner).__name__}; expected a state dict, names to tensors")
     return {re.sub(r"^(module\.)+", "", key): value for key, value in inner.items()}
+
+
+def _names(name: str, blocks: int) -> Names:
+    """Our names to the published ones; `blocks` of those networks that are made of so many."""
+    if name in _TRUNKS:
+        return published_names.trunk(blocks)
+    if name not in _NAMES:
+        known = (*_TRUNKS, *_NAMES)
+        raise ModelError(f"architecture '{name}': nobody published a checkpoint of it; {suggest(name, known)}")
+    return _NAMES[name]
 
 
 def _infer_trunk(name: str, published: Mapping[str, Any]) -> dict[str, int]:

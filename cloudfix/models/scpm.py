@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cloudfix.errors import ModelError
 from cloudfix.models.architectures import register
+from cloudfix.models.checks import check_sides
+from cloudfix.models.convolution import Conv3x3
 from cloudfix.models.deformable import DeformableConv
 from cloudfix.models.simam import simam
 
@@ -32,8 +33,8 @@ class Scpm(nn.Module):
         self.decoder3 = DecoderStep(eighth, quarter)
         self.decoder2 = DecoderStep(quarter, half)
         self.decoder1 = LastDecoderStep(half, full)
-        self.head3 = nn.Conv2d(quarter, full, 3, padding=1)
-        self.head2 = nn.Conv2d(half, full, 3, padding=1)
+        self.head3 = Conv3x3(quarter, full)
+        self.head2 = Conv3x3(half, full)
         self.thickness = nn.Conv2d(3 * full, 1, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -42,15 +43,15 @@ class Scpm(nn.Module):
         Raises:
             ModelError: height or width does not divide by 8.
         """
-        check_sides("scpm", x)
+        check_sides("scpm", x, 8)
         full = self.encoder1(x)
         half = self.encoder2(F.avg_pool2d(full, 2))
         quarter = self.encoder3(F.avg_pool2d(half, 2))
         quarter = self.decoder3(self.centre(F.avg_pool2d(quarter, 2)), quarter)
         half = self.decoder2(quarter, half)
         feature1 = simam(self.decoder1(half, full))
-        feature2 = simam(self.head2(half).relu())
-        feature3 = simam(self.head3(quarter).relu())
+        feature2 = simam(self.head2(half, slope=0))
+        feature3 = simam(self.head3(quarter, slope=0))
         maps = (_upsample(feature3, 4), _upsample(feature2, 2), feature1)
         return self.thickness(torch.cat(maps, dim=1)), feature1, feature2, feature3
 
@@ -60,9 +61,9 @@ class ConvUnit(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv1 = Conv3x3(in_channels, out_channels)
         self.norm1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv2 = Conv3x3(out_channels, out_channels)
         self.norm2 = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -92,8 +93,8 @@ class DecoderStep(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv1 = Conv3x3(in_channels, out_channels)
+        self.conv2 = Conv3x3(out_channels, out_channels)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """(B, in_channels, H, W) and the skip (B, out_channels, 2H, 2W) to the shape of the skip."""
@@ -101,7 +102,8 @@ class DecoderStep(nn.Module):
         return self._unit(torch.cat((skip, x), dim=1))
 
     def _unit(self, x: Tensor) -> Tensor:
-        return F.relu(self.conv2(self.conv1(x).relu()))
+        y: Tensor = self.conv2(self.conv1(x, slope=0), slope=0)
+        return y
 
 
 class LastDecoderStep(nn.Module):
@@ -110,25 +112,14 @@ class LastDecoderStep(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(in_channels, in_channels, 2, stride=2)
-        self.narrow = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.narrow = Conv3x3(in_channels, out_channels)
         self.merge = DeformableUnit(2 * out_channels, out_channels)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """(B, in_channels, H, W) and the skip (B, out_channels, 2H, 2W) to the shape of the skip."""
-        narrow = self.narrow(self.up(x)).relu()
+        narrow = self.narrow(self.up(x), slope=0)
         merged: Tensor = self.merge(torch.cat((narrow, skip), dim=1))
         return merged
-
-
-def check_sides(architecture: str, x: Tensor) -> None:
-    """Refuse what three halvings cannot take.
-
-    Raises:
-        ModelError: height or width of (B, C, H, W) does not divide by 8.
-    """
-    height, width = x.shape[2:]
-    if height % 8 or width % 8:
-        raise ModelError(f"{architecture}: input of {height}×{width} pixels; expected sides that divide by 8, pad it")
 
 
 def _upsample(x: Tensor, factor: int) -> Tensor:

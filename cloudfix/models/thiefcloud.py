@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cloudfix.models.ac_attention import Attention, attention_layer
 from cloudfix.models.architectures import register
+from cloudfix.models.checks import check_sides
+from cloudfix.models.convolution import Conv3x3
 from cloudfix.models.lattice import LatticeBlock
-from cloudfix.models.scpm import Scpm, check_sides
+from cloudfix.models.scpm import Scpm
 
 _DIM = 24
 _PRIOR = 12
@@ -18,23 +21,29 @@ class ThiefCloud(nn.Module):
     """The removal network with its SCPM inside, on RGB in 0…1.
 
     Numbers in the names of layers are scales: 1 full, 2 half, 3 quarter resolution.
+
+    Args:
+        attention: "none" as published; "dense" or "attentive" puts it into the decoder at quarter and half
+            resolution.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, attention: Attention = "none") -> None:
         super().__init__()
         self.prior = Scpm()
-        self.embed = nn.Conv2d(3, _DIM, 3, padding=1)
+        self.embed = Conv3x3(3, _DIM)
         self.down1 = Downsample(_DIM)
         self.down2 = Downsample(2 * _DIM)
         self.extract1 = _lattice_blocks(_DIM, 3)
         self.extract2 = _lattice_blocks(2 * _DIM, 2)
         self.extract3 = _lattice_blocks(4 * _DIM, 2)
         self.guide1, self.guide2, self.guide3 = (LatticeBlock(_PRIOR) for _ in range(3))
-        self.merge3 = nn.Conv2d(4 * _DIM + _PRIOR, 4 * _DIM, 3, padding=1)
+        self.merge3 = Conv3x3(4 * _DIM + _PRIOR, 4 * _DIM)
+        self.attend3 = attention_layer(4 * _DIM, attention)
         self.up3 = Upsample(4 * _DIM)
-        self.merge2 = nn.Conv2d(4 * _DIM + _PRIOR, 2 * _DIM, 3, padding=1)
+        self.merge2 = Conv3x3(4 * _DIM + _PRIOR, 2 * _DIM)
+        self.attend2 = attention_layer(2 * _DIM, attention)
         self.up2 = Upsample(2 * _DIM)
-        self.merge1 = nn.Conv2d(2 * _DIM + _PRIOR, _DIM, 3, padding=1)
+        self.merge1 = Conv3x3(2 * _DIM + _PRIOR, _DIM)
         self.head1 = OutputHead(_DIM, 1)
         self.head2 = OutputHead(2 * _DIM, 2)
         self.head3 = OutputHead(4 * _DIM, 4)
@@ -45,15 +54,15 @@ class ThiefCloud(nn.Module):
         Raises:
             ModelError: height or width does not divide by 8.
         """
-        check_sides("thiefcloud", x)
+        check_sides("thiefcloud", x, 8)
         _, feature1, feature2, feature3 = self.prior(x)
         embedded1 = self.embed(x)
         embedded2 = self.down1(embedded1)
         embedded3 = self.down2(embedded2)
         extracted3 = embedded3 + self.extract3(embedded3)
-        decoded3 = _merge(self.merge3, extracted3, self.guide3(feature3))
+        decoded3 = self.attend3(_merge(self.merge3, extracted3, self.guide3(feature3)))
         extracted2 = embedded2 + self.extract2(embedded2)
-        decoded2 = _merge(self.merge2, self.up3(decoded3), self.guide2(feature2), extracted2)
+        decoded2 = self.attend2(_merge(self.merge2, self.up3(decoded3), self.guide2(feature2), extracted2))
         extracted1 = embedded1 + self.extract1(embedded1)
         decoded1 = _merge(self.merge1, self.up2(decoded2), self.guide1(feature1), extracted1)
         out_x4 = self.head3(embedded3, decoded3)
@@ -66,7 +75,7 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels // 2, 3, padding=1, bias=False)
+        self.conv = Conv3x3(channels, channels // 2, bias=False)
         self.unshuffle = nn.PixelUnshuffle(2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,7 +89,7 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, 2 * channels, 3, padding=1, bias=False)
+        self.conv = Conv3x3(channels, 2 * channels, bias=False)
         self.shuffle = nn.PixelShuffle(2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,15 +107,15 @@ class OutputHead(nn.Module):
 
     def __init__(self, channels: int, factor: int) -> None:
         super().__init__()
-        self.shared = nn.Conv2d(channels, channels, 3, padding=1)
-        self.gamma = nn.Conv2d(channels, channels, 3, padding=1)
-        self.beta = nn.Conv2d(channels, channels, 3, padding=1)
+        self.shared = Conv3x3(channels, channels)
+        self.gamma = Conv3x3(channels, channels)
+        self.beta = Conv3x3(channels, channels)
         self.shuffle = nn.PixelShuffle(factor)
-        self.image = nn.Conv2d(channels // factor**2, 3, 3, padding=1, bias=False)
+        self.image = Conv3x3(channels // factor**2, 3, bias=False)
 
     def forward(self, embedded: Tensor, decoded: Tensor) -> Tensor:
         """Two maps (B, C, H, W) to (B, 3, factor·H, factor·W)."""
-        shared = self.shared(decoded).relu()
+        shared = self.shared(decoded, slope=0)
         fused = embedded * (1 + self.gamma(shared)) + self.beta(shared)
         image: Tensor = self.image(self.shuffle(fused))
         return image
@@ -116,6 +125,6 @@ def _lattice_blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(LatticeBlock(channels) for _ in range(count)))
 
 
-def _merge(conv: nn.Conv2d, *maps: Tensor) -> Tensor:
-    merged: Tensor = conv(torch.cat(maps, dim=1))
-    return merged.relu()
+def _merge(conv: Conv3x3, *maps: Tensor) -> Tensor:
+    merged: Tensor = conv(torch.cat(maps, dim=1), slope=0)
+    return merged

@@ -95,7 +95,7 @@ def save_tensors(path: str | Path, state_dict: Mapping[str, torch.Tensor], card:
 
     tensors = {key: t.detach().cpu().clone(memory_format=torch.contiguous_format) for key, t in state_dict.items()}
     complete = dataclasses.replace(card, checksum=checksum(tensors))
-    _write(Path(path), serialise(tensors, metadata=complete.to_metadata()))
+    write_whole(Path(path), serialise(tensors, metadata=complete.to_metadata()))
     return complete
 
 
@@ -129,8 +129,12 @@ def _header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write beside the final name, then rename."""
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its final name, then rename it.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     try:
         descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:

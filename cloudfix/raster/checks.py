@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cloudfix.errors import CloudfixError, SceneError
+from cloudfix.raster.location import is_virtual, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from cloudfix.raster.sample import ValueRange
     from cloudfix.sensors import Sensor
 
 MAX_PIXELS = 200_000**2
 """More pixels than any one scene or mosaic has: a damaged or hostile header."""
+
+MAX_BANDS = 2000
+
+MAX_BLOCK = 2**30
+"""Bytes of the largest block, which GDAL has to hold as a whole to read any pixel of it."""
+
+_BYTES_A_BLOCK = 2
+"""The least that a TIFF takes to say where a block is."""
 
 _EIGHT_BIT = 255
 
@@ -29,24 +39,31 @@ def check_path(path: Path, error: type[CloudfixError] = SceneError) -> None:
     """
     try:
         size = path.stat().st_size
-    except OSError as reason:
-        raise error(f"{path}: {reason.strerror.lower() if reason.strerror else reason}; check the name") from None
-    if not path.is_file():
+    except (OSError, ValueError) as reason:
+        strerror = getattr(reason, "strerror", None) or str(reason)
+        raise error(f"{path}: {strerror.lower()}; check the name") from None
+    if path.is_dir():
         raise error(f"{path}: is a folder; name the raster file in it")
+    if not path.is_file():
+        raise error(f"{path}: is a pipe or a device; write a file first")
+    if not os.access(path, os.R_OK):
+        raise error(f"{path}: no permission to read it; ask its owner, or copy it")
     if size == 0:
         raise error(f"{path}: is empty (0 bytes); download or write it again")
 
 
 def check_shape(
-    path: Path, width: int, height: int, dtypes: Sequence[str], error: type[CloudfixError] = SceneError
+    path: Path | str, width: int, height: int, dtypes: Sequence[str], error: type[CloudfixError] = SceneError
 ) -> None:
-    """Refuse rasters without bands, of an impossible size, or of complex numbers.
+    """Refuse rasters without bands or with thousands, of an impossible size, or of complex numbers.
 
     Raises:
         CloudfixError: as `error`.
     """
     if not dtypes:
         raise error(f"{path}: has no bands of its own; name one of its subdatasets or band files instead")
+    if len(dtypes) > MAX_BANDS:
+        raise error(f"{path}: claims {len(dtypes)} bands, more than any scene has ({MAX_BANDS}); the file is damaged")
     if width * height > MAX_PIXELS:
         raise error(
             f"{path}: claims {width} × {height} pixels, more than any scene has ({MAX_PIXELS:.0e}); the file is damaged"
@@ -55,37 +72,28 @@ def check_shape(
         raise error(f"{path}: holds complex numbers ({dtypes[0]}); detected amplitudes or DN were expected")
 
 
-def check_complete(path: Path, dataset: Any, *, error: type[CloudfixError] = SceneError) -> None:
-    """Refuse a TIFF whose blocks reach beyond the end of the file.
+def check_blocks(name: str, dataset: Any, error: type[CloudfixError] = SceneError) -> None:
+    """Refuse a raster that has to be read in blocks of more memory than a scene should take, or lists too many.
 
     Args:
-        path: the file.
+        name: the file, as `location.gdal_name` gives it.
         dataset: the open rasterio dataset of it.
         error: what to raise.
 
     Raises:
         CloudfixError: as `error`.
     """
-    size = path.stat().st_size
-    end = max((offset + length for offset, length in block_extents(dataset)), default=0)
-    if end > size:
-        raise error(f"{path}: truncated, {size} bytes where its blocks need {end}; download or copy the file again")
-
-
-def block_extents(dataset: Any) -> Iterator[tuple[int, int]]:
-    """Offset and length in bytes of every block of a TIFF; (0, 0) for one that was never written."""
-    if dataset.driver not in {"GTiff", "COG"}:
-        return
-    # A pixel-interleaved file keeps all bands of a block together, so that one band tells all.
-    shared = str(getattr(dataset.interleaving, "value", "")).lower() == "pixel"
-    for band in dataset.indexes[:1] if shared else dataset.indexes:
-        block_height, block_width = dataset.block_shapes[band - 1]
-        for row in range(-(-dataset.height // block_height)):
-            for column in range(-(-dataset.width // block_width)):
-                yield (
-                    int(dataset.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", bidx=band) or 0),
-                    int(dataset.get_tag_item(f"BLOCK_SIZE_{column}_{row}", "TIFF", bidx=band) or 0),
-                )
+    rows, columns = dataset.block_shapes[0]
+    together = dataset.count if str(getattr(dataset.interleaving, "value", "")).lower() == "pixel" else 1
+    size = rows * columns * together * np.dtype(dataset.dtypes[0]).itemsize
+    if size > MAX_BLOCK:
+        raise error(
+            f"{shown(name)}: in blocks of {columns} × {rows} pixels, {size / 1e9:.1f} GB each; write it in tiles "
+            "first: gdal_translate -co TILED=YES IN OUT"
+        )
+    blocks = -(-dataset.height // rows) * -(-dataset.width // columns)
+    if dataset.driver == "GTiff" and not is_virtual(name) and blocks * _BYTES_A_BLOCK > Path(name).stat().st_size:
+        raise error(f"{name}: claims {blocks} blocks, more than its size can list; the file is damaged")
 
 
 def check_values(

@@ -19,6 +19,7 @@ from cloudfix.raster.atomic import staging, writing
 from cloudfix.raster.encode import codec, encode
 from cloudfix.raster.grid import Grid, grid_of
 from cloudfix.raster.info import SceneInfo, band_attrs
+from cloudfix.raster.location import is_remote
 from cloudfix.raster.names import CLASS_BANDS
 from cloudfix.raster.quicklook import write_quicklook
 from cloudfix.raster.scene import reopen
@@ -94,7 +95,7 @@ def write_cog(
     extras = {"mask": mask_path, "quicklook": quicklook}
     paths = {"bands": final} | {kind: Path(value) for kind, value in extras.items() if value is not None}
     job = _job(restored, paths, before, codec(compress), tags or {})
-    _check_names(list(paths.values()), [*job.bands.attrs.get("source", []), *restored.attrs.get("inputs", [])])
+    _check_names(list(paths.values()), [*_sources(job.bands), *restored.attrs.get("inputs", [])])
     with rasterio.Env(GDAL_CACHEMAX=_CACHE), ExitStack() as stack:
         stages = {kind: stack.enter_context(staging(item)) for kind, item in paths.items()}
         _make(job, stages, progress)
@@ -145,13 +146,21 @@ def _true_colour(before: xr.DataArray, bands: xr.DataArray) -> xr.DataArray:
     return _chunked(before.isel(band=[slots.index(slot) for slot in _TRUE_COLOUR]))
 
 
+def _sources(bands: xr.DataArray) -> list[str]:
+    """What was named as the scene, and what of it is read."""
+    return [*bands.attrs.get("source", []), *bands.attrs.get("files", [])]
+
+
 def _check_names(paths: Sequence[Path], read: Sequence[str]) -> None:
     seen: set[Path] = set()
-    inputs = {Path(source).resolve() for source in read}
+    inputs = {Path(source).resolve() for source in read if not is_remote(source)}
+    products = {source for source in inputs if source.is_dir()}
     for path in paths:
         resolved = path.resolve()
         if resolved in inputs:
             raise OutputError(f"{path}: is an input of this very run; give another output name")
+        if products & set(resolved.parents):
+            raise OutputError(f"{path}: is in the folder of the product that is read; give an output elsewhere")
         if resolved in seen:
             raise OutputError(f"{path}: is to be two outputs at once; give each its own name")
         seen.add(resolved)

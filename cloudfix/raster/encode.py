@@ -10,7 +10,7 @@ import rasterio
 import rasterio.shutil
 
 from cloudfix.errors import UsageError
-from cloudfix.raster.checks import block_extents
+from cloudfix.raster.complete import block_extents
 from cloudfix.raster.header import opened
 from cloudfix.raster.store import BLOCK
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,14 @@ class Grid:
             np.allclose(_at(inverse, *_at(other.transform, *corner)), corner, rtol=0, atol=_SAME)
             for corner in self._corners
         )
+
+    def at(self, pixel: float) -> Grid:
+        """The same ground in pixels of another size, from the same corner; the last may reach beyond it."""
+        factor = pixel / self.pixel
+        height, width = (math.ceil(side / factor - _SAME) for side in (self.height, self.width))
+        a, b, c, d, e, f = tuple(self.transform)[:6]
+        transform = Affine(a * factor, b * factor, c, d * factor, e * factor, f)
+        return Grid(self.crs, transform, max(height, 1), max(width, 1))
 
     @property
     def _corners(self) -> tuple[tuple[int, int], ...]:

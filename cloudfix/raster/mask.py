@@ -10,7 +10,8 @@ import xarray as xr
 from cloudfix.errors import MaskError
 from cloudfix.raster.grid import grid_of, place
 from cloudfix.raster.header import read_header
-from cloudfix.raster.sample import sample_windows
+from cloudfix.raster.location import gdal_name
+from cloudfix.raster.sample import probe_windows
 from cloudfix.raster.source import FileArray, FileBands
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def open_mask(path: str | Path, like: xr.DataArray) -> xr.DataArray:
         MaskError: the file cannot be read, has several bands or other values than classes, or cannot be placed on the
             scene.
     """
-    header = read_header(path, MaskError)
+    header = read_header(gdal_name(path, MaskError, allow_remote=False), MaskError)
     if header.count != 1:
         raise MaskError(f"--mask {path}: {header.count} bands; expected one, 0 clear, 1 cloud, 2 shadow")
     grid = grid_of(like)
@@ -49,7 +50,7 @@ def open_mask(path: str | Path, like: xr.DataArray) -> xr.DataArray:
     nodata = header.nodata[0]
     _check_classes(header)
     unknown = nodata if same or nodata is not None else _OUTSIDE
-    file = FileBands(header.path, header.stamp, (1,), header.grid, None if same else "nearest", nodata)
+    file = FileBands.of(header, (1,), resampling=None if same else "nearest", nodata=nodata)
     values = FileArray((file,), grid, np.dtype(header.dtypes[0]), fill=None if same else unknown, error=MaskError)
     lazy = values.lazy((-1, *like.data.chunks[-2:]))[0]
     return place(xr.DataArray(lazy, dims=("y", "x"), name="mask", attrs={"unknown": unknown}), grid)
@@ -57,9 +58,9 @@ def open_mask(path: str | Path, like: xr.DataArray) -> xr.DataArray:
 
 def _check_classes(header: Header) -> None:
     """Refuse a raster of other things than classes, by a sample of it."""
-    own = FileBands(header.path, header.stamp, (1,), header.grid)
+    own = FileBands.of(header, (1,))
     array = FileArray((own,), header.grid, np.dtype(header.dtypes[0]), error=MaskError)
-    found = np.unique(np.concatenate([array.read(*window).ravel() for window in sample_windows(*array.shape[1:])]))
+    found = np.unique(np.concatenate([array.read(*window).ravel() for window in probe_windows(*array.shape[1:])]))
     other = found[np.isfinite(found) & ~np.isin(found, [*_CLASSES, header.nodata[0] or 0])]
     if other.size:
         shown = ", ".join(f"{value:g}" for value in other[:4]) + (" …" if other.size > 4 else "")

@@ -32,7 +32,7 @@ def find_polarisations(headers: Sequence[Header]) -> tuple[dict[str, Place], str
     """
     places = [(file, band) for file, header in enumerate(headers) for band in range(1, header.count + 1)]
     names = [_name(headers[file], band) for file, band in places]
-    title = headers[0].path
+    title = headers[0].title
     note = None
     if not any(names):
         if len(places) > len(SAR_SLOTS):
@@ -53,7 +53,7 @@ def _name(header: Header, band: int) -> str:
     tags = header.band_tags[band - 1]
     labels = [header.descriptions[band - 1], *(tags.get(key, "") for key in _KEYS)]
     if header.count == 1:
-        labels += [*(header.tags.get(key, "") for key in _KEYS), Path(header.path).stem]
+        labels += [*(header.tags.get(key, "") for key in _KEYS), Path(header.title).stem]
     for label in labels:
         if match := _NAME.findall(label):
             return str(match[-1]).lower()

@@ -10,7 +10,7 @@ import numpy as np
 from cloudfix import sensors
 from cloudfix.errors import SceneError, UsageError
 from cloudfix.raster.checks import is_reflectance
-from cloudfix.raster.product import add_offsets, baseline, sun_elevation
+from cloudfix.raster.evidence import add_offsets, baseline, sun_elevation
 from cloudfix.raster.recognise import title_of
 
 if TYPE_CHECKING:

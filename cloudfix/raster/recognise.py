@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from cloudfix import sensors
 from cloudfix.errors import SceneError
+from cloudfix.raster.evidence import sensor_evidence
 from cloudfix.raster.names import band_name, in_sensor, padded
-from cloudfix.raster.product import sensor_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def recognise(headers: Sequence[Header], sensor: str | None, bands: Sequence[str
 def title_of(headers: Sequence[Header]) -> str:
     """What messages call a scene."""
     more = len(headers) - 1
-    return f"{headers[0].path} and {more} more" if more else headers[0].path
+    return f"{headers[0].title} and {more} more" if more else headers[0].title
 
 
 def _given_names(title: str, headers: Sequence[Header], bands: Sequence[str] | None) -> list[str] | None:
@@ -95,7 +95,7 @@ def _names_in(header: Header) -> list[str]:
         for description, tags in zip(header.descriptions, header.band_tags, strict=True)
     ]
     if header.count == 1:
-        labels[0].append(Path(header.path).stem)
+        labels[0].append(Path(header.title).stem)
     return [next((name for label in texts if (name := band_name(label))), "") for texts in labels]
 
 

@@ -16,7 +16,7 @@ Window = tuple[slice, slice]
 """Rows and columns."""
 
 
-def sample_windows(height: int, width: int, *, per_side: int = 4, size: int = 64) -> tuple[Window, ...]:
+def probe_windows(height: int, width: int, *, per_side: int = 4, size: int = 64) -> tuple[Window, ...]:
     """At most per_side² windows of size², spread evenly over a raster; all of it if it is small.
 
     Returns:

@@ -15,7 +15,8 @@ from cloudfix.raster.footprint import coverage, in_words, pixel_on
 from cloudfix.raster.grid import Grid, grid_of, place
 from cloudfix.raster.header import Header, read_header
 from cloudfix.raster.polarisation import find_polarisations
-from cloudfix.raster.sample import sample_windows
+from cloudfix.raster.products import Product, find_radar
+from cloudfix.raster.sample import probe_windows
 from cloudfix.raster.source import FileArray, FileBands
 
 if TYPE_CHECKING:
@@ -37,14 +38,18 @@ _COARSER = 1.5
 """From this ratio of pixel sizes on, bilinear interpolation would skip radar pixels: their mean is taken."""
 
 
-def open_sar(source: str | Path | Sequence[str | Path], like: xr.DataArray) -> xr.DataArray:
+def open_sar(
+    source: str | Path | Sequence[str | Path], like: xr.DataArray, *, allow_remote: bool = False
+) -> xr.DataArray:
     """Open radar backscatter on the grid of a scene.
 
     Files in linear scale are converted, files of another grid or reference system warped, both lazily.
 
     Args:
-        source: a raster with VV and VH, or VV alone, or the files of the two.
+        source: a raster with VV and VH, or VV alone, or the files of the two; or the folder, `.zip` or STAC item of a
+            terrain-corrected product.
         like: the scene, as `open_scene` gives it.
+        allow_remote: read what is not on disk: https://, s3://, gs://, az:// and GDAL's /vsi….
 
     Returns:
         Backscatter in dB (band, y, x), float32, `band` being "vv" and "vh" as far as they are there; NaN
@@ -56,21 +61,37 @@ def open_sar(source: str | Path | Sequence[str | Path], like: xr.DataArray) -> x
     sources = [source] if isinstance(source, (str, Path)) else list(source)
     if not sources:
         raise SarError("--sar: no files given; name a raster with VV and VH")
-    headers = [read_header(item, SarError) for item in sources]
-    found, note = find_polarisations(headers)
+    product = find_radar(sources, allow_remote=allow_remote)
+    headers = [read_header(file.path, SarError, allow_remote=allow_remote) for file in product.files]
+    found, note = _polarisations(product, headers)
     notes = [note] if note else []
     files = _by_file(headers, found)
     grid = grid_of(like)
     samples = np.concatenate([_sample(header, indexes) for header, indexes in files])
-    linear = is_linear(headers[0].path, samples)
+    linear = is_linear(headers[0].title, samples)
     if linear:
-        notes.append(f"{headers[0].path}: backscatter in linear scale, converted to dB")
+        notes.append(f"{headers[0].title}: backscatter in linear scale, converted to dB")
     parts = [_part(header, indexes, grid, notes, linear=linear) for header, indexes in files]
     for text in notes:
         warnings.warn(text, CloudfixWarning, stacklevel=2)
     array = xr.concat([part.lazy(like) for part in parts], "band").assign_coords(band=list(found))
-    array.attrs = {"units": "dB", "source": [str(Path(header.path).absolute()) for header, _ in files]}
+    array.attrs = {"units": "dB", "source": list(product.sources)}
     return place(array.chunk({"band": -1}), grid)
+
+
+def _polarisations(product: Product, headers: Sequence[Header]) -> tuple[dict[str, Place], str | None]:
+    for header in headers:
+        if header.in_radar_geometry:
+            raise SarError(
+                f"{header.title}: in radar geometry, located by ground control points alone; calibrate it to sigma "
+                "nought and for terrain first (SNAP, pyroSAR), or take an RTC product (ASF, Planetary Computer)"
+            )
+    if not product.named:
+        return find_polarisations(headers)
+    for file, header in zip(product.files, headers, strict=True):
+        if header.count != 1:
+            raise SarError(f"{header.title}: {header.count} bands, where one, {file.bands[0].upper()}, was expected")
+    return {file.bands[0]: (index, 1) for index, file in enumerate(product.files)}, None
 
 
 def is_linear(title: str, values: NDArray[np.floating[Any]]) -> bool:
@@ -109,10 +130,10 @@ def _by_file(headers: Sequence[Header], found: Mapping[str, Place]) -> list[tupl
 
 def _sample(header: Header, indexes: tuple[int, ...]) -> NDArray[np.float32]:
     """Calibrated values of some windows of a file, as one row."""
-    own = FileBands(header.path, header.stamp, indexes, header.grid)
+    own = FileBands.of(header, indexes)
     array = FileArray((own,), header.grid, np.dtype("float32"), error=SarError)
     scale, offset, nodata = _calibration(header, indexes)
-    blocks = [array.read(rows, columns) for rows, columns in sample_windows(*array.shape[1:])]
+    blocks = [array.read(rows, columns) for rows, columns in probe_windows(*array.shape[1:])]
     return np.concatenate([_calibrated(block, scale, offset, nodata, jointly=False).ravel() for block in blocks])
 
 
@@ -157,7 +178,7 @@ class _Part:
 
     def share_of_data(self) -> float:
         """The part of a sample of the scene's pixels that has a value in any band, 0 to 1."""
-        windows = sample_windows(*self.source.shape[1:])
+        windows = probe_windows(*self.source.shape[1:])
         found = [np.isfinite(self.finish(self.source.read(*window))).any(axis=0).ravel() for window in windows]
         return float(np.concatenate(found).mean())
 
@@ -170,7 +191,7 @@ def _part(header: Header, indexes: tuple[int, ...], grid: Grid, notes: list[str]
     jointly = nodata is None and not linear and len(indexes) > 1
     nodata = 0.0 if nodata is None else nodata
     covered, resampling = _bring(header, grid, notes)
-    file = FileBands(header.path, header.stamp, indexes, header.grid, resampling, nodata, jointly)
+    file = FileBands.of(header, indexes, resampling=resampling, nodata=nodata, jointly=jointly)
 
     def finish(block: NDArray[np.float32]) -> NDArray[np.float32]:
         values = _calibrated(block, scale, offset, nodata, jointly=jointly)
@@ -179,10 +200,10 @@ def _part(header: Header, indexes: tuple[int, ...], grid: Grid, notes: list[str]
     part = _Part(FileArray((file,), grid, np.dtype("float32"), fill=np.nan, error=SarError), finish)
     share = part.share_of_data()
     if share == 0:
-        raise SarError(f"{header.path}: no data over the scene in a sample of it; give a radar image that has some")
+        raise SarError(f"{header.title}: no data over the scene in a sample of it; give a radar image that has some")
     if covered < _WHOLE or share < _MOST:
         notes.append(
-            f"{header.path}: covers {min(covered, share):.0%} of the scene; the rest is restored without radar"
+            f"{header.title}: covers {min(covered, share):.0%} of the scene; the rest is restored without radar"
         )
     return part
 
@@ -196,7 +217,7 @@ def _bring(header: Header, grid: Grid, notes: list[str]) -> tuple[float, str | N
     covered = coverage(grid, own)
     if covered <= 0:
         raise SarError(
-            f"{header.path}: does not overlap the scene: it covers {in_words(own)}, the scene "
+            f"{header.title}: does not overlap the scene: it covers {in_words(own)}, the scene "
             f"{in_words(grid)}; give a radar image of the same place"
         )
     if own.matches(grid):
@@ -209,7 +230,7 @@ def _check_aligned(header: Header, grid: Grid, notes: list[str]) -> None:
     which = "the radar image" if own.crs is None else "the scene"
     if (own.height, own.width) != (grid.height, grid.width):
         raise SarError(
-            f"{header.path}: {own.width} × {own.height} pixels on a scene of {grid.width} × {grid.height}, "
+            f"{header.title}: {own.width} × {own.height} pixels on a scene of {grid.width} × {grid.height}, "
             f"and {which} has no coordinate reference system to bring them together; assign one"
         )
-    notes.append(f"{header.path}: {which} has no coordinate reference system; taken as aligned pixel by pixel")
+    notes.append(f"{header.title}: {which} has no coordinate reference system; taken as aligned pixel by pixel")

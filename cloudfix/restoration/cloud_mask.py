@@ -49,10 +49,11 @@ def cloud_mask(
     planes = {"mask": found.classes}
     if thickness:
         info = SceneInfo.of(scene)
-        weights = registry.thickness_for(info.slots)
+        weights = str(mask) if registry.names_weights(mask) else registry.thickness_for(info.slots)
         if weights is None:
             raise MaskError(
-                f"--thickness: needs blue, green and red bands; the scene has {', '.join(scene.band.values)}"
+                f"--thickness: no weights for a scene with {', '.join(scene.band.values)}; those that come along "
+                "need blue, green and red, others go to --mask FILE.safetensors"
             )
         planes["thickness"] = masking.thickness_map(scene, info, weights, plan_for)
     tags = {

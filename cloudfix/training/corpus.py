@@ -130,6 +130,11 @@ def build(originals: Path, cache: Path) -> None:
                 sample.save(cache)
 
 
+def region_of(name: str) -> str:
+    """The region of a SEN12MS-CR image by its name, such as "ROIs1868_summer_100_p500" or "sen12mscr_4065"."""
+    return _TRIPLET_REGIONS.get(name.removeprefix("sen12mscr_"), re.sub(r"_p\d+$", "", name))
+
+
 def load(cache: Path) -> list[Sample]:
     """All samples in `cache`, by name."""
     return [Sample.read(path) for path in sorted(cache.glob("*.npz"))]
@@ -138,8 +143,7 @@ def load(cache: Path) -> list[Sample]:
 def _sen12mscr(originals: Path) -> Iterator[Sample]:
     for path in sorted((originals / "sen12mscr").glob("*_s2_clear.tif")):
         name = path.name.removesuffix("_s2_clear.tif")
-        number = name.removeprefix("sen12mscr_")
-        region = _TRIPLET_REGIONS.get(number, re.sub(r"_p\d+$", "", name))
+        region = region_of(name)
         cloudy = None if region == _SNOW else _stack(path.with_name(f"{name}_s2_cloudy.tif"), _L1C)
         sar = path.with_name(f"{name}_s1.tif")
         yield _sample(name, region, _L1C, _stack(path, _L1C), cloudy, _sar(sar) if sar.exists() else None)

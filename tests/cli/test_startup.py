@@ -33,7 +33,9 @@ def test_help_answers_in_half_a_second_of_cpu():
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
 
 
-@pytest.mark.parametrize("command", [["run"], ["inspect"], ["mask"], ["models"], ["models", "import"]])
+@pytest.mark.parametrize(
+    "command", [["run"], ["inspect"], ["mask"], ["train"], ["evaluate"], ["models"], ["models", "import"]]
+)
 def test_every_command_explains_itself(command):
     result = _cloudfix(*command, "--help")
     assert result.returncode == 0

@@ -112,3 +112,28 @@ def test_no_pixel_gives_nan(pair: tuple[np.ndarray, np.ndarray]) -> None:
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected one \(C, H, W\)"):
         metrics.mae(np.zeros((3, 8, 8) if len(shape) == 3 else shape), np.zeros(shape))
+
+
+def test_ndvi_error_is_that_of_the_index() -> None:
+    target, prediction = np.zeros((3, 1, 2)), np.zeros((3, 1, 2))
+    target[:, 0, 0] = (0.1, 0.5, 0.3)  # NDVI 0.5 with the last band as near infrared
+    prediction[:, 0, 0] = (0.3, 0.9, 0.3)  # NDVI 0
+    assert metrics.ndvi_error(target, prediction, 0, 2) == pytest.approx(0.25)
+    assert metrics.ndvi_error(target, prediction, 0, 2, np.array([[True, False]])) == pytest.approx(0.5)
+
+
+def test_score_measures_vegetation_where_its_bands_are(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    for slots, near_infrared in ((("red", "nir08", "nir", "blue"), 2), (("red", "nir08", "blue", "green"), 1)):
+        expected = metrics.ndvi_error(*pair, 0, near_infrared)
+        assert metrics.score(*pair, slots=slots)["all"].ndvi == pytest.approx(expected)
+    assert math.isnan(metrics.score(*pair, slots=("red", "blue", "green", "swir16"))["all"].ndvi)
+
+
+def test_score_measures_what_changed(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    target, prediction = pair
+    mask = np.zeros((32, 40), bool)
+    mask[:16] = True
+    scores = metrics.score(target, prediction, mask, cloudy=np.where(mask, 0, prediction))
+    assert scores["clear"].changed == 0
+    assert scores["cloudy"].changed == pytest.approx(prediction[:, :16].mean())
+    assert math.isnan(metrics.score(target, prediction, mask)["all"].changed)

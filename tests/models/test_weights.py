@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cloudfix.errors import ModelError, OutputError
-from cloudfix.models import Card, load, read_card, registry, save
+from cloudfix.models import Card, create, load, read_card, registry, save
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,16 @@ def test_weights_and_card_come_back(saved: Path, network: torch.nn.Module, card:
     assert found == dataclasses.replace(card, checksum=found.checksum) == read_card(saved)
     assert len(found.checksum) == 64
     assert not loaded.training
+    x = torch.randn(1, 15, 8, 8)
+    assert torch.equal(loaded(x), network(x))
+
+
+def test_options_that_are_words_come_back(tmp_path: Path, card: Card) -> None:
+    options = {**card.options, "attention": "dense"}
+    network = create(card.architecture, **options).eval()
+    save(tmp_path / "dense.safetensors", network, dataclasses.replace(card, options=options))
+    loaded, found = load(tmp_path / "dense.safetensors")
+    assert found.options == options
     x = torch.randn(1, 15, 8, 8)
     assert torch.equal(loaded(x), network(x))
 

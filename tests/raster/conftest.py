@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import settings
 from rasterio.transform import Affine
 
 from cloudfix.errors import CloudfixWarning
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+settings.register_profile("long", max_examples=6_000, deadline=None)
 
 ORIGIN = (500_000.0, 5_000_000.0)
 

@@ -70,9 +70,9 @@ def test_nothing_but_a_sample_is_read_before_it_is_asked_for(raster, dn, monkeyp
     read = []
     original = source.FileArray.read
 
-    def counted(self, rows, columns):
+    def counted(self, rows, columns, bands=None):
         read.append((rows.stop - rows.start) * (columns.stop - columns.start))
-        return original(self, rows, columns)
+        return original(self, rows, columns, bands)
 
     monkeypatch.setattr(source.FileArray, "read", counted)
     scene = open_scene(path, chunks=256)
@@ -256,6 +256,41 @@ def test_damage_that_shows_only_when_read_is_one_line(raster, dn):
     with pytest.raises(SceneError, match=r"a\.tif: cannot be read at rows 0–255: damaged") as failed:
         scene.compute()
     assert "\n" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        np.s_[:, ::2, ::3], np.s_[0], np.s_[1, 5, :], np.s_[:, :, -7], np.s_[[3, 0], 3:7, ::-1], np.s_[::-1, [9, 1], :],
+        np.s_[:, 5:5, :],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("chunks", [16, 1024])
+def test_any_selection_reads_the_pixels_that_it_means(stack, key, chunks):
+    """Dask hands selections down to what reads the file."""
+    path, values = stack
+    found = open_scene(path, chunks=chunks)[key].values
+    np.testing.assert_array_equal(found, values[key])
+
+
+def test_a_rasters_own_resolution_can_be_changed(raster, rng):
+    values = rng.integers(50, 800, (3, 40, 60)).astype("uint16")
+    values[2] = values[2] % 5 + 3
+    path = raster("a.tif", values, descriptions=("B02", "B03", "SCL"), tags=TAGS)
+    scene = open_scene(path, resolution=20)
+    assert scene.shape == (3, 20, 30)
+    expected = values[:2].reshape(2, 20, 2, 30, 2).mean(axis=(2, 4))
+    assert np.abs(scene.values[:2] - expected).max() <= 0.5
+    assert set(np.unique(scene.values[2])) <= set(np.unique(values[2]))
+    odd = open_scene(path, resolution=35)
+    assert odd.shape == (3, 12, 18)
+    assert grid_of(odd).transform == Affine(35, 0, 500_000, 0, -35, 5_000_000)
+
+
+def test_a_scene_that_lies_nowhere_keeps_its_resolution(raster, dn):
+    path = raster("a.tif", dn(12), crs=None, descriptions=L2A, tags=TAGS)
+    with pytest.raises(SceneError, match="no coordinate reference system, so that it keeps its own resolution"):
+        open_scene(path, resolution=20)
 
 
 def test_chunks_must_be_positive(stack):

@@ -111,7 +111,7 @@ def test_bands_without_a_description_are_drawn_around(look, ramp):
 
 def test_the_input_of_a_scene_made_in_memory_has_to_be_given(raster, ramp, tmp_path):
     scene = open_scene(raster("a.tif", ramp), sensor="sentinel-2-l2a", bands=["B04", "B03", "B02"]).compute()
-    made = scene.assign_attrs(source=[])
+    made = scene.assign_attrs(files=[])
     dataset = xr.Dataset({"bands": made, "mask": (("y", "x"), np.zeros((100, 200), "uint8"))})
     with pytest.raises(SceneError, match="pass that as before="):
         write_cog(dataset, tmp_path / "o.tif", quicklook=tmp_path / "q.png")

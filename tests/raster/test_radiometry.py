@@ -177,3 +177,17 @@ def test_terramesh_tiles_with_the_offset_are_noticed(real_data):
         info = SceneInfo.of(open_scene(tile))
     assert any("RADIO_ADD_OFFSET" in str(item.message) for item in said)
     assert np.unique(info.offset).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e999"])
+def test_tags_that_are_no_numbers_are_no_evidence(l1c, raster, dn, value):
+    assert l1c(tags={"PROCESSING_BASELINE": value, "RADIO_ADD_OFFSET": value}) == ((1e-4,) * 3, (0.0,) * 3)
+    with pytest.warns(CloudfixWarning, match="no SUN_ELEVATION"):
+        open_scene(raster("b.tif", dn(4), descriptions=LANDSAT, tags={"SUN_ELEVATION": value}))
+
+
+@pytest.mark.parametrize("form", ["json", "xml"])
+def test_the_mtl_beside_may_be_of_any_form(raster, dn, products, tmp_path, form):
+    (tmp_path / f"{products.L8_L1}_MTL.{form}").write_text(products.mtl_text(1, form))
+    scene = open_scene([raster(f"{products.L8_L1}_B{i}.TIF", dn(1)) for i in (2, 3)])
+    assert SceneInfo.of(scene).scale[0] == pytest.approx(2e-5 / math.sin(math.radians(products.L8_SUN)))

@@ -8,9 +8,11 @@ import time
 import numpy as np
 import pytest
 import rasterio
+from rasterio._err import CPLE_AppDefinedError
 from rasterio.transform import Affine
 
 from cloudfix.errors import CloudfixWarning, SceneError
+from cloudfix.raster import header
 from cloudfix.raster.scene import open_scene
 
 L1C = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -134,3 +136,13 @@ def test_a_dark_scene_is_not_taken_for_8_bit(raster, dn):
 def test_an_empty_scene_is_not_taken_for_8_bit(raster, recwarn):
     open_scene(raster("void.tif", np.zeros((13, 40, 40), "uint16"), descriptions=L1C))
     assert not [item for item in recwarn if item.category is CloudfixWarning]
+
+
+def test_what_gdal_raises_of_a_damaged_directory_is_one_line(raster, dn, monkeypatch):
+    """Found by fuzzing: asked for a band's colour, rasterio lets through what GDAL says of the reference system."""
+
+    def fail(*_):
+        raise CPLE_AppDefinedError(3, 1, "Key GeogCitationGeoKey has count=7")
+
+    monkeypatch.setattr(header, "_header", fail)
+    assert "damaged or truncated TIFF" in refused(raster("a.tif", dn(13), descriptions=L1C))

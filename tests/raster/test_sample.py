@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from cloudfix.raster.sample import sample_range, sample_windows, value_range
+from cloudfix.raster.sample import probe_windows, sample_range, value_range
 
 _SIDES = st.integers(1, 20_000)
 
 
 @given(_SIDES, _SIDES, st.integers(1, 6), st.integers(1, 128))
 def test_windows_lie_in_the_raster_and_apart(height: int, width: int, per_side: int, size: int) -> None:
-    windows = sample_windows(height, width, per_side=per_side, size=size)
+    windows = probe_windows(height, width, per_side=per_side, size=size)
     assert 1 <= len(windows) <= per_side**2
     for rows, columns in windows:
         assert 0 <= rows.start < rows.stop <= height
@@ -25,7 +25,7 @@ def test_windows_lie_in_the_raster_and_apart(height: int, width: int, per_side: 
 
 
 def test_a_small_raster_is_sampled_whole() -> None:
-    assert sample_windows(100, 256) == ((slice(0, 100), slice(0, 256)),)
+    assert probe_windows(100, 256) == ((slice(0, 100), slice(0, 256)),)
 
 
 @given(arrays(np.uint16, (2, 8, 9), elements=st.integers(0, 5)), st.sampled_from([None, 0.0, 3.0]))
@@ -55,5 +55,5 @@ def test_sampling_ends_when_it_has_seen_enough() -> None:
         read.append(rows)
         return np.full((1, 2, 2), 300)
 
-    sample_range(look, sample_windows(5000, 5000), None, lambda seen: seen.high[0] > 255)
+    sample_range(look, probe_windows(5000, 5000), None, lambda seen: seen.high[0] > 255)
     assert len(read) == 1

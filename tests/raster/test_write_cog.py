@@ -207,9 +207,9 @@ def test_all_outputs_are_computed_in_one_pass(path, restored, tmp_path, monkeypa
     read = []
     original = source.FileArray.read
 
-    def counted(self, rows, columns):
+    def counted(self, rows, columns, bands=None):
         read.append((rows.start, columns.start, rows.stop - rows.start))
-        return original(self, rows, columns)
+        return original(self, rows, columns, bands)
 
     before = open_scene(path, chunks=256) if given else None
     monkeypatch.setattr(source.FileArray, "read", counted)

@@ -1,0 +1,1 @@
+"""Archives: many scenes in one run, resumed where it ended, on this machine or on a cluster."""

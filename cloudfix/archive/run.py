@@ -1,0 +1,214 @@
+"""Many scenes, each once: what is done is left alone, what fails does not stop the others."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from cloudfix.archive.inputs import content, stamps
+from cloudfix.archive.notes import collected_notes
+from cloudfix.archive.outcome import Outcome
+from cloudfix.archive.radar import Catalogue, Place
+from cloudfix.archive.records import Record, Records
+from cloudfix.errors import CloudfixError, ClusterError, ModelError, OutputError
+from cloudfix.models.weights import read_card
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from pathlib import Path
+
+    from cloudfix.archive.options import Options
+    from cloudfix.archive.tasks import Task
+
+    Attempts = Callable[["Archive", list[Task]], Iterable[Outcome]]
+
+_PATIENCE = 2.0
+"""Seconds until scenes that another run has in hand are asked for again."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What a run does with each scene; small enough to travel to any worker.
+
+    Attributes:
+        records: of the folder of the outputs.
+        options: of every scene.
+        settings: their digest.
+        catalogue: radar images to pair with the scenes.
+        overwrite: whether scenes that are done are made again.
+        retry_failed: whether scenes that failed are tried again.
+    """
+
+    records: Records
+    options: Options
+    settings: str
+    catalogue: Catalogue | None = None
+    overwrite: bool = False
+    retry_failed: bool = False
+
+    @classmethod
+    def open(cls, folder: Path, options: Options, *, overwrite: bool = False, retry_failed: bool = False) -> Archive:
+        """Make the folder of the outputs, and look through that of the radar images.
+
+        Raises:
+            CloudfixError: the folder cannot be made, or there are no such weights or radar images.
+        """
+        settings = options.digest()
+        catalogue = Catalogue.read(options.sar_dir, options.sar_max_days) if options.sar_dir else None
+        records = Records(folder)
+        records.prepare()
+        return cls(records, options, settings, catalogue, overwrite, retry_failed)
+
+    def absolute(self) -> Archive:
+        """The same for a process in another folder."""
+        return replace(self, records=Records(self.records.outputs.absolute()), options=self.options.absolute())
+
+    def settled(self, task: Task) -> Outcome | None:
+        """How a scene ended in an earlier run with the same input, weights and options; None if it is to be tried."""
+        record = self.records.read(task.output.name)
+        if self.overwrite or record is None or record.settings != self.settings or not _same_input(task, record):
+            return None
+        if record.status == "failed":
+            return None if self.retry_failed else Outcome(task, "failed", record, earlier=True)
+        if self._complete(task, record) and self._same_weights(record) and self._same_radar(record):
+            return Outcome(task, "skipped", record)
+        return None
+
+    def attempt(self, task: Task, progress: Callable[[int, int], None] | None = None) -> Outcome:
+        """Restore a scene, unless it is settled or another run is at it, and keep a record of how that ended.
+
+        Nothing that goes wrong with it is raised, unless the user interrupts.
+        """
+        began = time.perf_counter()
+        record = Record("failed", self.settings, stamps(task.sources), content(task.sources), 0.0)
+        with collected_notes() as notes:
+            try:
+                with self.records.claim(task.output.name) as mine:
+                    if not mine:
+                        return Outcome(task, "busy")
+                    if known := self.settled(task):
+                        return known
+                    record = self._tried(task, record, notes, progress)
+                    record = replace(record, seconds=time.perf_counter() - began, warnings=tuple(notes))
+                    self.records.write(task.output.name, record)
+            except OutputError as error:
+                # The scene is not to blame: it is tried again in the next run.
+                seconds = time.perf_counter() - began
+                record = replace(record, status="failed", reason=str(error), seconds=seconds, warnings=tuple(notes))
+        return Outcome(task, record.status, record)
+
+    def fail(self, task: Task, reason: str) -> Outcome:
+        """Record that a scene failed in a way that nothing in its process could tell."""
+        record = Record("failed", self.settings, stamps(task.sources), content(task.sources), 0.0, reason=reason)
+        with self.records.claim(task.output.name) as mine:
+            if mine:
+                self.records.write(task.output.name, record)
+        return Outcome(task, "failed", record)
+
+    def _tried(
+        self, task: Task, record: Record, notes: list[str], progress: Callable[[int, int], None] | None
+    ) -> Record:
+        # Takes seconds to import: a run that finds all done does without.
+        from cloudfix.archive.scene import restore_scene
+
+        try:
+            made = restore_scene(
+                task, self.options, catalogue=self.catalogue, count=True, notes=notes, progress=progress
+            )
+        except OutputError:
+            raise
+        except CloudfixError as error:
+            return replace(record, reason=str(error))
+        except Exception as error:
+            text = " ".join(str(error).split())
+            if type(error).__module__.startswith("distributed"):
+                # The scene is not to blame, and is no failure to be kept in mind.
+                raise ClusterError(
+                    f"{task.title}: the scheduler was lost ({text}); the same command goes on"
+                ) from error
+            return replace(record, reason=f"{task.title}: unexpected {type(error).__name__}: {text}; please report it")
+        return replace(
+            record,
+            status="done",
+            files={self._relative(path): path.stat().st_size for path in task.outputs},
+            cover=None if made.cover is None else asdict(made.cover),
+            provenance=made.provenance,
+            radar=made.radar,
+            picture=made.picture,
+        )
+
+    def _complete(self, task: Task, record: Record) -> bool:
+        """Whether all that is wanted was made, and is there as it was made."""
+        for path in task.outputs:
+            try:
+                size = path.stat().st_size
+            except OSError:
+                return False
+            if record.files.get(self._relative(path)) != size:
+                return False
+        return True
+
+    def _same_weights(self, record: Record) -> bool:
+        """Whether the weights that were chosen for the scene are still those; named ones are in the settings."""
+        if self.options.model is not None:
+            return True
+        try:
+            return read_card(record.provenance["CLOUDFIX_MODEL"]).checksum == record.provenance["CLOUDFIX_MODEL_SHA256"]
+        except ModelError:
+            return False
+
+    def _same_radar(self, record: Record) -> bool:
+        if self.catalogue is None or record.radar is None:
+            return self.catalogue is None
+        return self.catalogue.choice(Place.from_json(record.radar["place"])) == record.radar
+
+    def _relative(self, path: Path) -> str:
+        return os.path.relpath(path, self.records.outputs)
+
+
+def run_archive(archive: Archive, tasks: Iterable[Task], attempts: Attempts | None = None) -> Generator[Outcome]:
+    """Settle every scene; yields an outcome as each is settled.
+
+    Scenes that another run has in hand are left to it, and asked for again in the end.
+
+    Args:
+        archive: what to do with each.
+        tasks: the scenes.
+        attempts: tries scenes and yields their outcomes, in any order; by default one after the other, here.
+    """
+    waiting = []
+    for task in tasks:
+        if known := archive.settled(task):
+            yield known
+        else:
+            waiting.append(task)
+    while waiting:
+        busy = []
+        for outcome in (attempts or one_by_one)(archive, waiting):
+            if outcome.status == "busy":
+                busy.append(outcome.task)
+            else:
+                yield outcome
+        waiting = busy
+        if waiting:
+            time.sleep(_PATIENCE)
+
+
+def one_by_one(
+    archive: Archive, tasks: Iterable[Task], progress: Callable[[int, int], None] | None = None
+) -> Iterator[Outcome]:
+    """Try scenes in this process, one after the other: the network is loaded once.
+
+    Args:
+        archive: what to do with each.
+        tasks: the scenes.
+        progress: called with the numbers of done and of all steps of the scene in hand.
+    """
+    for task in tasks:
+        yield archive.attempt(task, progress)
+
+
+def _same_input(task: Task, record: Record) -> bool:
+    return stamps(task.sources) == record.inputs or content(task.sources) == record.content

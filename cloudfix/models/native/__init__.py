@@ -1,0 +1,1 @@
+"""AC-Attention and convolutions in C, for processors that multiply bfloat16."""

@@ -1,0 +1,1 @@
+"""Pages to look at: a restored scene before and after, and an index of many."""

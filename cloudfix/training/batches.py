@@ -1,0 +1,49 @@
+"""A batch of crops on the device: simulated cloud laid over it, and what the network is shown of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from cloudfix.clouds.simulation import simulate
+from cloudfix.models.inputs import assemble
+from cloudfix.training.seeds import derive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cloudfix.clouds.simulation import CloudRecipe
+    from cloudfix.models.cards import Card
+    from cloudfix.training.draws import Crop
+
+
+def overcast(crops: Crop, card: Card, recipe: CloudRecipe, seed: int) -> Crop:
+    """The batch with simulated cloud over those of its crops that have none yet.
+
+    Which cloud depends on `seed` and on the number of the first crop, so on the step and the process, and on how many
+    crops of the batch are still bare.
+    """
+    bare = crops.bare
+    if not bool(bare.any()):
+        return crops
+    generator = torch.Generator(bare.device).manual_seed(derive(seed, int(crops.number[0])))
+    made = simulate(crops.clear[bare], card.slots, generator, recipe)
+    cloudy, mask, thickness = crops.cloudy.clone(), crops.mask.clone(), crops.thickness.clone()
+    cloudy[bare] = made.cloudy
+    mask[bare] = made.mask.float()
+    thickness[bare] = made.thickness
+    return crops._replace(cloudy=cloudy, mask=mask, thickness=thickness)
+
+
+def network_input(crops: Crop, card: Card) -> Tensor:
+    """(B, S + C, H, W) input of the card's network: exactly what it gets in use."""
+    patterns, which = torch.unique(crops.present, dim=0, return_inverse=True)
+    sides = crops.cloudy.shape[2:]
+    inputs = crops.cloudy.new_empty((len(which), len(card.sar) + len(card.slots), *sides))
+    for index, shown in enumerate(patterns.tolist()):
+        chosen = which == index
+        cloudy, sar = crops.cloudy[chosen], crops.sar[chosen]
+        optical = {slot: cloudy[:, channel] for channel, slot in enumerate(card.slots) if shown[channel]}
+        inputs[chosen] = assemble(card, optical, {channel.slot: sar[:, i] for i, channel in enumerate(card.sar)})
+    return inputs.contiguous(memory_format=torch.channels_last)

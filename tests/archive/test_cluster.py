@@ -1,0 +1,159 @@
+"""The same files from a cluster, whatever happens to it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cloudfix.archive import workers as workers_module
+from cloudfix.archive.cluster import local_workers, reach, remote_workers
+from cloudfix.archive.options import Options
+from cloudfix.archive.run import Archive, run_archive
+from cloudfix.archive.scene import Single, restore_scene
+from cloudfix.archive.tasks import Names, Task, plan
+from cloudfix.errors import ClusterError, SceneError, UsageError
+
+distributed = pytest.importorskip("distributed")
+
+SCENES = 8
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A scheduler and two workers, processes in a folder of their own: the address, and the scheduler's process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    dask = [sys.executable, "-m", "dask"]
+    folder = tmp_path_factory.mktemp("workers")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+    scheduler = subprocess.Popen([*dask, "scheduler", "--port", str(port), "--no-dashboard"], **quiet)
+    address = f"tcp://127.0.0.1:{port}"
+    worker = [*dask, "worker", address, "--nthreads", "1", "--nworkers", "2", "--no-dashboard"]
+    nannies = subprocess.Popen([*worker, "--death-timeout", "60"], **quiet)
+    yield address, scheduler
+    for process in (nannies, scheduler):
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(autouse=True)
+def _in_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def scenes(write_scene):
+    return [(write_scene(64, 64 + k, name=f"{k}.tif", clouds=((10, 10, 20),)).name,) for k in range(SCENES)]
+
+
+@pytest.fixture
+def archive(tiny_weights):
+    def at(folder):
+        options = Options(model=str(tiny_weights))
+        return Archive.open(Path(folder), options), Names(Path(folder))
+
+    return at
+
+
+def made(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.tif")}
+
+
+def quiet_run(archive, scenes, folder="quiet"):
+    run, names = archive(folder)
+    assert {outcome.status for outcome in run_archive(run, plan(scenes, names))} <= {"done", "failed"}
+    return made(names.folder)
+
+
+def pids(client):
+    return list(client.run(os.getpid).values())
+
+
+def test_a_worker_killed_in_mid_run_costs_nothing(cluster, archive, scenes, tmp_path):
+    Path("bad.tif").write_text("no raster")
+    scenes = [*scenes, ("bad.tif",)]
+    with remote_workers(cluster[0]) as workers:
+        workers.client.wait_for_workers(2, timeout=60)
+        victim = pids(workers.client)[0]
+        run, names = archive("clear")
+        statuses = []
+        for outcome in run_archive(run, plan(scenes, names), workers.attempts):
+            if not statuses:
+                os.kill(victim, signal.SIGKILL)
+            statuses.append(outcome.status)
+        assert sorted(statuses) == ["done"] * SCENES + ["failed"]
+        assert victim not in pids(workers.client)
+        loads = workers.client.run(_loads)
+    assert max(loads.values()) == 1
+    assert made(tmp_path / "clear") == quiet_run(archive, scenes)
+
+
+def _loads():
+    from cloudfix.restoration import network
+
+    return network._load.cache_info().misses
+
+
+def test_the_chunks_of_a_large_scene_go_to_all_workers(
+    cluster, archive, write_scene, tiny_weights, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(workers_module, "_LARGE", 0)
+    source = write_scene(700, 600, clouds=((50, 50, 550),)).name
+    single = Single(Options(model=str(tiny_weights), tile=128))
+    with remote_workers(cluster[0]) as workers:
+        workers.client.wait_for_workers(2, timeout=60)
+        workers.restore(single, Task((source,), tmp_path / "clear.tif"))
+        assert min(workers.client.run(_loads).values()) == 1
+        with pytest.raises(SceneError, match=r"absent.tif: no such file"):
+            workers.restore(single, Task(("absent.tif",), tmp_path / "out.tif"))
+    restore_scene(Task((source,), tmp_path / "quiet.tif"), single.options)
+    assert (tmp_path / "clear.tif").read_bytes() == (tmp_path / "quiet.tif").read_bytes()
+
+
+def test_a_scheduler_that_goes_away_ends_the_run_and_the_next_goes_on(cluster, archive, scenes, tmp_path):
+    address, scheduler = cluster
+    done = 0
+    with pytest.raises(ClusterError, match="the scheduler is gone"), remote_workers(address) as workers:
+        run, names = archive("clear")
+        for outcome in run_archive(run, plan(scenes, names), workers.attempts):
+            done += outcome.status == "done"
+            scheduler.kill()
+    assert 0 < done < SCENES
+    assert _once_nobody_is_at_it(archive, scenes).count("skipped") >= done
+    assert made(tmp_path / "clear") == quiet_run(archive, scenes)
+
+
+def _once_nobody_is_at_it(archive, scenes):
+    """The statuses of another run, when the workers that lost their scheduler have finished what they had in hand."""
+    while True:
+        run, names = archive("clear")
+        statuses = [outcome.status for outcome in run_archive(run, plan(scenes, names))]
+        if "busy" not in statuses:
+            return statuses
+        time.sleep(0.1)
+
+
+def test_processes_of_this_machine(archive, scenes, tmp_path):
+    with local_workers(1) as workers:
+        run, names = archive("clear")
+        outcomes = run_archive(run, plan(scenes, names), workers.attempts)
+        assert next(outcomes).status == "done"
+        outcomes.close()
+    left = [path.name for path in (tmp_path / "clear").iterdir() if path.name.startswith(".")]
+    assert left == [".cloudfix"]
+    assert set(made(tmp_path / "clear").items()) <= set(quiet_run(archive, scenes).items())
+
+
+def test_wrong_use_is_said_before_anything_starts():
+    with pytest.raises(UsageError, match="one of them"), reach("tcp://host:8786", 2):
+        pass
+    with pytest.raises(UsageError, match="--workers 0"), reach(None, 0):
+        pass
+    with pytest.raises(ClusterError, match=r"--dask nowhere.*no scheduler answers"), reach("nowhere://x", None):
+        pass
