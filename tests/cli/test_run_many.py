@@ -136,7 +136,14 @@ def test_an_empty_pipe_is_no_mistake(run):
 
 def start(folder, tiny_weights, *arguments):
     command = [sys.executable, "-m", "cloudfix", "run", *arguments, "--out-dir", "clear", "--model", str(tiny_weights)]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell starts what runs in the background, as these tests may, deaf to Ctrl-C.
+    return subprocess.Popen(
+        ["env", "--default-signal=INT", *command],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_ctrl_c_says_how_to_go_on(small, tiny_weights, tmp_path):

@@ -102,7 +102,7 @@ def test_cloud_grows_brighter_where_the_ground_has_long_gone() -> None:
     bright = made.cloudy.mean(1, keepdim=True)
     for image, thickness in zip(bright, made.thickness, strict=True):
         hidden = image[thickness > 0.98]
-        assert hidden.max() > 2 * hidden.min()
+        assert hidden.max() > 1.3 * hidden.min()
 
 
 def test_cover_is_the_share_of_the_image_under_cloud() -> None:

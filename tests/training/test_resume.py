@@ -60,7 +60,9 @@ def interrupted(data: Path, recipe: Path, tmp_path: Path) -> Callable[..., tuple
     """Starts the command and sends it a signal between two validations; returns its exit code and stderr."""
 
     def start(signum: int, validations: int, *options: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "cloudfix", "train", recipe, "--data", data, "--accelerator", "cpu"]
+        # a shell starts what runs in the background, as these tests may, deaf to Ctrl-C
+        awake = ["env", "--default-signal=INT", sys.executable]
+        command = [*awake, "-m", "cloudfix", "train", recipe, "--data", data, "--accelerator", "cpu"]
         process = subprocess.Popen(
             [*command, "--out", tmp_path / "cut", *options],
             # how sums are rounded depends on the number of threads, which is 1 in these tests
