@@ -31,8 +31,9 @@ lint: setup
 	$(BIN)/mypy --strict cloudfix
 
 bench: setup  ## timings and memory, as ratios within one run
-	$(BIN)/python -m benchmarks.stages sample_data/landsat8_scene.tif
-	$(BIN)/python -m benchmarks.scene
+	$(BIN)/python -m benchmarks.attention --json benchmarks/results/attention.json
+	$(BIN)/python -m benchmarks.networks --json benchmarks/results/networks.json
+	$(BIN)/python -m benchmarks.scene --json benchmarks/results/scene.json
 
 clean:
 	rm -rf $(VENV) demo build dist

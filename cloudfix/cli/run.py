@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,8 @@ from cloudfix.cli import console
 from cloudfix.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cloudfix.archive.options import Options
     from cloudfix.archive.tasks import Task
     from cloudfix.archive.workers import Workers
@@ -40,8 +43,8 @@ def run(
     ] = None,
     *,
     out_dir: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the COGs, of many scenes; also keeps what is done.", rich_help_panel=MANY),
+        str | None,
+        typer.Option(help="Folder or s3://… of the COGs, of many scenes; keeps what is done.", rich_help_panel=MANY),
     ] = None,
     name: Annotated[
         str,
@@ -157,6 +160,10 @@ def run(
             "--stac", help="Write a STAC Item, a mask and a quicklook beside the COG.", rich_help_panel=OUTPUT
         ),
     ] = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option(help="Write how long each stage was busy, JSON; of one scene.", rich_help_panel=OUTPUT),
+    ] = None,
     compress: Annotated[
         str, typer.Option(help="DEFLATE, ZSTD, LERC, LZW or NONE.", rich_help_panel=OUTPUT)
     ] = "DEFLATE",
@@ -168,6 +175,7 @@ def run(
 
     Pixels outside the buffered mask stay exactly as they are.
     """
+    from cloudfix.archive.bucket import records_at
     from cloudfix.archive.cluster import reach
     from cloudfix.archive.options import Options
     from cloudfix.archive.records import make_folder
@@ -176,16 +184,13 @@ def run(
     from cloudfix.archive.tasks import Names, Task
     from cloudfix.cli.many import Telling, run_many, tasks_of
 
-    if (output is None) == (out_dir is None):
-        raise UsageError("expected either --output FILE, for one scene, or --out-dir FOLDER, for any number")
-    if from_file and output is not None:
-        raise UsageError("--from-file: lists many scenes, which need --out-dir, not --output")
+    _check_use(files, from_file, output, out_dir)
     if on_error not in {"continue", "stop"}:
         raise UsageError(f"--on-error {on_error}: expected continue or stop")
     if sar and sar_dir:
         raise UsageError(f"--sar {sar[0]} --sar-dir {sar_dir}: expected one of them")
-    if not files and not from_file:
-        raise UsageError("no scene named; expected files, - for a list on standard input, or --from-file LIST")
+    if profile and (output is None or dask or workers):
+        raise UsageError(f"--profile {profile}: looks at one scene in this process; leave out --out-dir and workers")
     if stac:
         require_pystac()
     options = Options(
@@ -211,23 +216,34 @@ def run(
     with reach(dask, workers) as reached:
         if output is not None:
             task = Task(tuple(files or ()), output, mask_out, quicklook, report)
-            _one(task.with_item() if stac else task, options, reached, as_json=as_json)
+            _one(task.with_item() if stac else task, options, reached, as_json=as_json, profile=profile)
         elif out_dir is not None:
             pages = report.parent if report else None
             if pages:
                 make_folder(pages)
-            names = Names(out_dir, name, _template(mask_out), _template(quicklook), pages, items=stac)
+            records = records_at(out_dir)
+            companions = (_template(mask_out), _template(quicklook))
+            names = Names(records.outputs, name, *companions, pages, items=stac, place=records.place)
             telling = Telling(as_json, null, stop=on_error == "stop", index=report)
-            archive = Archive.open(out_dir, options, overwrite=overwrite, retry_failed=retry_failed)
+            archive = Archive.open(records, options, overwrite=overwrite, retry_failed=retry_failed)
             tasks = tasks_of(files or (), from_file or (), names, archive, null=null)
             run_many(tasks, archive, reached, telling)
+
+
+def _check_use(files: list[str] | None, from_file: list[Path] | None, output: Path | None, out_dir: str | None) -> None:
+    if (output is None) == (out_dir is None):
+        raise UsageError("expected either --output FILE, for one scene, or --out-dir FOLDER, for any number")
+    if from_file and output is not None:
+        raise UsageError("--from-file: lists many scenes, which need --out-dir, not --output")
+    if not files and not from_file:
+        raise UsageError("no scene named; expected files, - for a list on standard input, or --from-file LIST")
 
 
 def _template(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _one(task: Task, options: Options, workers: Workers | None, *, as_json: bool) -> None:
+def _one(task: Task, options: Options, workers: Workers | None, *, as_json: bool, profile: Path | None) -> None:
     from cloudfix.archive.radar import Catalogue
     from cloudfix.archive.scene import Single, restore_scene
 
@@ -235,7 +251,8 @@ def _one(task: Task, options: Options, workers: Workers | None, *, as_json: bool
     with console.interruptible(), console.collected_notes() as notes, console.progress(task.output.name) as moved:
         catalogue = Catalogue.read(options.sar_dir, options.sar_max_days) if options.sar_dir else None
         if workers is None:
-            restored = restore_scene(task, options, catalogue=catalogue, count=as_json, notes=notes, progress=moved)
+            with _profiled(profile):
+                restored = restore_scene(task, options, catalogue=catalogue, count=as_json, notes=notes, progress=moved)
         else:
             restored = workers.restore(Single(options, catalogue), task)
     if not as_json:
@@ -245,3 +262,24 @@ def _one(task: Task, options: Options, workers: Workers | None, *, as_json: bool
     record |= {"seconds": round(time.perf_counter() - began, 2), "warnings": notes}
     record |= {"cover": asdict(restored.cover) if restored.cover else None, **restored.provenance}
     typer.echo(json.dumps(record))
+
+
+@contextmanager
+def _profiled(path: Path | None) -> Iterator[None]:
+    """Write a profile of what runs within, if there is a path for it.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    from cloudfix.raster.atomic import staging, writing
+    from cloudfix.restoration.profile import profiled
+
+    with staging(path) as stage:
+        with profiled() as profile:
+            yield
+        with writing(path):
+            stage.file.write_text(json.dumps(profile.to_json(), indent=1) + "\n", encoding="utf-8")
+            stage.publish()

@@ -136,6 +136,22 @@ def cloud_score(reflectance: Reflectance, valid: Pixels | None = None) -> NDArra
     return _cloud_score(*_prepare(reflectance, valid))
 
 
+def any_cloud(reflectance: Reflectance, valid: Pixels | None = None) -> bool:
+    """Whether `cloud_score` may reach `THRESHOLD` anywhere: False, in a quarter of the time, only where it does not.
+
+    Neither the closing nor the mean can exceed the largest score that goes in.
+
+    Args:
+        reflectance: as for `cloud_score`.
+        valid: as for `cloud_score`.
+
+    Raises:
+        MaskError: a slot that the rules need is missing.
+    """
+    bands, usable = _prepare(reflectance, valid)
+    return bool(np.any(_raw_score(bands) >= THRESHOLD, where=usable))
+
+
 def cloud_shadow_mask(
     reflectance: Reflectance, thresholds: ShadowThresholds | None = None, valid: Pixels | None = None
 ) -> NDArray[np.int8]:

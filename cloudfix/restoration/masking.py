@@ -21,7 +21,7 @@ from cloudfix.models.weights import read_card
 from cloudfix.raster.info import SceneInfo
 from cloudfix.raster.mask import open_mask
 from cloudfix.restoration.graph import Call, as_array, tasks, windows
-from cloudfix.restoration.pixels import reflectance_by_slot, valid_pixels
+from cloudfix.restoration.pixels import any_valid, reflectance_by_slot
 from cloudfix.restoration.sampling import sample_blocks
 from cloudfix.restoration.synthesis import Job
 from cloudfix.restoration.tiled import thickness
@@ -213,8 +213,7 @@ def _classes_and_weight(
     *extra: NDArray[Any],
 ) -> NDArray[np.uint8]:
     """Classes and weights (2, height, width) of the window `core` of a block; without a rim, full weight everywhere."""
-    slots = [k for k, slot in enumerate(info.slots) if slot]
-    empty = ~valid_pixels(dn[slots], info.nodata).any(axis=0)
+    empty = ~any_valid(dn, info)
     classes = function(dn, *extra)
     classes = np.where(empty, np.uint8(NODATA), np.where(classes == NODATA, np.uint8(CLEAR), classes))
     if rim is None:
@@ -254,6 +253,8 @@ def _from_detector(info: SceneInfo, detector: plugins.Detector, dn: NDArray[Any]
 
 def _from_spectral_rules(info: SceneInfo, thresholds: spectral.ShadowThresholds, dn: NDArray[Any]) -> NDArray[np.uint8]:
     reflectance, valid = reflectance_by_slot(dn, info)
+    if not spectral.any_cloud(reflectance, valid):
+        return _all_clear(dn)
     classes = spectral.classes(reflectance, thresholds, valid)
     casters = ndimage.binary_erosion(classes == CLOUD, np.ones((CASTER_SIDE, CASTER_SIDE), bool))
     far = feather(casters, SHADOW_REACH) == 0

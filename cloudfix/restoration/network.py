@@ -123,6 +123,7 @@ class Network:
         # torch declares this overload for tensors only.
         self._module = module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._plan = plan
+        self._fitting = plan.batch_size
         on_cpu = plan.device == "cpu"
         self._pool = ThreadPoolExecutor(
             max_workers=_cores() if on_cpu else 1,
@@ -147,13 +148,13 @@ class Network:
             Reflectance of every slot of the card, (tiles, slots, height, width).
 
         Raises:
-            ModelError: the network gave NaN or infinity.
+            ModelError: the network gave NaN or infinity, or the device is too small for one tile.
         """
         count = len(next(iter(optical.values())))
         with torch.inference_mode():
             inputs = assemble(self.card, self._on_device(optical), self._on_device(sar) or None)
             with arithmetic(self._plan.precision, self._plan.device):
-                outputs = self._module(inputs.contiguous(memory_format=torch.channels_last))
+                outputs = self._forward(inputs.contiguous(memory_format=torch.channels_last))
             restored = to_reflectance(self.card, outputs)[:count].cpu().numpy()
         if not np.isfinite(restored).all():
             raise ModelError(
@@ -161,6 +162,24 @@ class Network:
                 "run again with --precision fp32"
             )
         return restored
+
+    def _forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The network's output, a part of the batch at a time once the device has turned out too small for all of it."""
+        parts = torch.split(inputs, self._fitting)
+        try:
+            return torch.cat([self._module(part) for part in parts]) if len(parts) > 1 else self._module(inputs)
+        except torch.OutOfMemoryError:
+            if len(parts[0]) == 1:
+                height, width = inputs.shape[-2:]
+                raise ModelError(
+                    f"{self._plan.weights}: {self._plan.device} has not enough free memory for one tile of {height} × "
+                    f"{width}; use a smaller --tile, or --device cpu"
+                ) from None
+        # Outside of the handler, whose traceback holds on to what the attempt took.
+        self._fitting = len(parts[0]) // 2
+        if inputs.is_cuda:
+            torch.cuda.empty_cache()
+        return self._forward(inputs)
 
     def _on_device(self, planes: Planes) -> dict[str, torch.Tensor]:
         size = self._plan.batch_size

@@ -20,21 +20,32 @@ def valid_pixels(dn: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     return valid
 
 
+def any_valid(dn: NDArray[Any], info: SceneInfo) -> NDArray[np.bool_]:
+    """Where any band that fills a slot holds a measurement, (H, W)."""
+    found = np.zeros(dn.shape[1:], bool)
+    for k, slot in enumerate(info.slots):
+        if slot:
+            found |= valid_pixels(dn[k], info.nodata)
+            # One band is enough in all but the margins of a scene.
+            if found.all():
+                break
+    return found
+
+
 def reflectance_by_slot(dn: NDArray[Any], info: SceneInfo) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
     """Reflectance (H, W) of every slot, NaN where a band holds none, and where the scene has any data.
 
     A DN of 0 in one band of a pixel that has data in others is a dark measurement, although 0 also means nodata:
     Sentinel-2's cirrus band holds it all the time. So where 0 means nodata, a pixel is empty only as a whole.
     """
-    bands = [k for k, slot in enumerate(info.slots) if slot]
-    valid = {k: valid_pixels(dn[k], info.nodata) for k in bands}
     planes = {}
-    for k in bands:
-        plane = dn[k] * np.float32(info.scale[k]) + np.float32(info.offset[k])
-        if info.nodata != 0:
-            plane[~valid[k]] = np.nan
-        planes[info.slots[k]] = plane
-    return planes, np.logical_or.reduce(list(valid.values()))
+    for k, slot in enumerate(info.slots):
+        if slot:
+            plane = dn[k] * np.float32(info.scale[k]) + np.float32(info.offset[k])
+            if info.nodata != 0:
+                plane[~valid_pixels(dn[k], info.nodata)] = np.nan
+            planes[slot] = plane
+    return planes, any_valid(dn, info)
 
 
 def storable(dn: NDArray[np.float64], dtype: np.dtype[Any], info: SceneInfo) -> NDArray[Any]:

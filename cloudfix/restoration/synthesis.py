@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cloudfix.restoration.network import NetworkPlan, network
-from cloudfix.restoration.pixels import reflectance_by_slot, storable, valid_pixels
+from cloudfix.restoration.pixels import any_valid, reflectance_by_slot, storable, valid_pixels
 from cloudfix.restoration.tiles import FIXED_POINT, TileGrid, Window, cover
 
 if TYPE_CHECKING:
@@ -154,8 +154,7 @@ def thickness_of(
 ) -> NDArray[np.float32]:
     """Thickness (1, height, width) of a chunk, 0…1, NaN where `dn` is empty; arguments as in `composite`."""
     thickness = (_gather(chunk, frames, parts, 1) / FIXED_POINT).clip(0, 1).astype(np.float32)
-    slots = [k for k, slot in enumerate(job.info.slots) if slot]
-    thickness[:, ~valid_pixels(dn[slots], job.info.nodata).any(axis=0)] = np.nan
+    thickness[:, ~any_valid(dn, job.info)] = np.nan
     return thickness
 
 

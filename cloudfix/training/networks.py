@@ -152,8 +152,8 @@ def _own(settings: Stage, slots: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _story(recipe: Recipe, stage: str) -> str:
-    """All settings of the stage, as JSON."""
+    """The recipe's name and all settings of the stage, as JSON."""
     settings = recipe.stages[stage]
     weight = settings.loss.perceptual if settings.loss.name == "thiefcloud" else 0
-    told = {"stage": stage, "perceptual loss": described(weight), **dataclasses.asdict(settings)}
+    told = {"recipe": recipe.name, "stage": stage, "perceptual loss": described(weight), **dataclasses.asdict(settings)}
     return json.dumps(told, ensure_ascii=False)

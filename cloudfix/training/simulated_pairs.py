@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import warnings
 from contextlib import nullcontext
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cloudfix.training.datasets.sample import Dataset
+    from cloudfix.training.datasets.sample import Dataset, Sample
     from cloudfix.training.recipe import Stage
 
 Progress: TypeAlias = "Callable[[str], AbstractContextManager[Callable[[int, int], object]]]"
@@ -37,9 +38,10 @@ def silent(_title: str) -> AbstractContextManager[Callable[[int, int], object]]:
 
 
 def write_pairs(stage: Stage, dataset: Dataset, folder: Path, progress: Progress = silent) -> None:
-    """Write the pairs of a "simulate" stage: FOLDER/{cloud,label,thickness}/NUMBER.png, as "simulated" reads them.
+    """Write the pairs of a "simulate" stage as "simulated" reads them: FOLDER/{cloud,label,thickness}/REGION_pNUMBER.png.
 
-    The folder appears whole or not at all. Image number i depends on the seed and i alone.
+    By their names all pairs of one clear image are one region, and never in two splits. The folder appears whole or not
+    at all. Image number i depends on the seed and i alone.
 
     Args:
         stage: how many, how large at most, and under which cloud.
@@ -68,27 +70,27 @@ def write_pairs(stage: Stage, dataset: Dataset, folder: Path, progress: Progress
 
 
 def _write_pair(stage: Stage, dataset: Dataset, folder: Path, number: int) -> None:
-    clear = _window(_clear(stage, dataset, number), stage, number)
+    sample = _sample(stage, dataset, number)
+    clear = _window(sample.clear[[sample.slots.index(slot) for slot in RGB]], stage, number)
+    name = re.sub(r"[^\w.-]", "-", f"{sample.region or sample.name}_p{number:05d}.png")
     generator = torch.Generator().manual_seed(derive(stage.seed, number))
     made = simulate(torch.from_numpy(clear)[None], RGB, generator, stage.data.cloud_recipe())
     images = {"cloud": made.cloudy[0], "label": torch.from_numpy(clear), "thickness": made.thickness[0]}
     for kind, image in images.items():
         largest = np.iinfo(np.uint16 if kind == "thickness" else np.uint8)
         pixels = (image.clamp(0, 1).numpy() * largest.max).round().astype(largest.dtype)
-        _write_png(folder / kind / f"{number:05d}.png", pixels)
+        _write_png(folder / kind / name, pixels)
 
 
-def _clear(stage: Stage, dataset: Dataset, number: int) -> NDArray[np.float32]:
-    """(3, H, W) red, green and blue of clear image `number`, or of the next that can be read."""
+def _sample(stage: Stage, dataset: Dataset, number: int) -> Sample:
+    """Image `number`, or the next that can be read."""
     for index in range(number, number + len(dataset)):
         try:
-            sample = dataset[index % len(dataset)]
+            return dataset[index % len(dataset)]
         except DataError as error:
             if stage.data.unreadable == "refuse":
                 raise
             warnings.warn(f"{error}; skipped", CloudfixWarning, stacklevel=2)
-            continue
-        return sample.clear[[sample.slots.index(slot) for slot in RGB]]
     raise DataError(f"data set {dataset.name}: not one image can be read; choose other data")
 
 

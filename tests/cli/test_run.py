@@ -68,6 +68,27 @@ def test_json_record(run, write_scene, tmp_path):
     assert record["CLOUDFIX_MASK"].startswith("spectral rules")
 
 
+def test_a_profile_says_what_bounds_the_run_and_changes_no_pixel(run, write_scene, tmp_path):
+    source = write_scene(700, 600)
+    run(source, "-o", "plain.tif")
+    run(source, "-o", "out.tif", "--profile", "profile.json")
+    assert (tmp_path / "plain.tif").read_bytes() == (tmp_path / "out.tif").read_bytes()
+    profile = json.loads((tmp_path / "profile.json").read_text())
+    stages = profile["stages"]
+    names = ["open and plan", "read", "mask", "network", "composite", "write scratch", "overviews and COG"]
+    assert sorted(stages) == sorted(names)
+    assert all(0 < stages[name]["share"] < 1 and stages[name]["busy"] > 0 for name in stages)
+    assert stages[profile["bound_by"]]["share"] == max(stage["share"] for stage in stages.values())
+    covered = sum(stages[name]["share"] for name in names)
+    assert covered > 0.8, "time that no stage accounts for"
+
+
+def test_a_profile_of_many_scenes_is_refused(run, write_scene):
+    result = run(write_scene(), "--out-dir", "clear", "--profile", "profile.json", check=False)
+    assert result.returncode == 2
+    assert "--profile profile.json: looks at one scene" in result.stderr
+
+
 def test_single_band_files_make_a_scene(run, write_scene, tmp_path):
     names = []
     with rasterio.open(write_scene()) as scene:

@@ -96,6 +96,21 @@ def test_thresholds_do_not_depend_on_the_cut(number: int, cuts: list[int]) -> No
     assert spectral.shadow_thresholds(reversed(parts)) == whole
 
 
+@settings(max_examples=60, deadline=None)
+@given(number=st.sampled_from(SCENES), dim=st.floats(0.05, 1), top=st.integers(0, 110), left=st.integers(0, 110))
+def test_no_cloud_is_told_only_of_what_the_score_finds_none_in(number: int, dim: float, top: int, left: int) -> None:
+    window = {slot: band[top : top + 40, left : left + 40] * np.float32(dim) for slot, band in _scene(number).items()}
+    valid = np.random.default_rng(top).random(window["blue"].shape) < 0.9
+    found = (spectral.cloud_score(window, valid) >= spectral.THRESHOLD).any()
+    assert spectral.any_cloud(window, valid) or not found
+
+
+def test_dark_land_and_cloud_without_data_are_no_cloud() -> None:
+    assert not spectral.any_cloud(_flat())
+    assert spectral.any_cloud(_flat(**WHITE))
+    assert not spectral.any_cloud(_flat(**WHITE), np.zeros((32, 32), bool))
+
+
 def test_thresholds_are_the_published_statistics() -> None:
     scene = _scene(1)
     csi = (scene["nir"].astype(float) + scene["swir16"]) / 2

@@ -21,6 +21,11 @@ def rice(files: Any) -> Path:
     return files.pairs("RICE2", range(5))
 
 
+def both_of_rice(files: Any) -> Path:
+    files.pairs("RICE1", range(5))
+    return rice(files).parent
+
+
 def t_cloud(files: Any) -> Path:
     files.pairs("T-CLOUD/test", range(2))
     return files.pairs("T-CLOUD/train", range(5)).parent
@@ -61,6 +66,7 @@ def scenes(files: Any) -> Path:
     ("make", "name"),
     [
         (rice, "rice2"),
+        (both_of_rice, "rice"),
         (t_cloud, "t-cloud"),
         (satehaze1k, "satehaze1k"),
         (satehaze1k_thin, "satehaze1k-thin"),
@@ -80,19 +86,30 @@ def test_layouts_are_recognised(dataset_files: Any, make: Callable[[Any], Path],
 
 def test_ambiguous_and_unknown_layouts_list_the_names(dataset_files: Any) -> None:
     dataset_files.pairs("RICE1", range(5))
-    dataset_files.pairs("RICE2", range(5))
-    with pytest.raises(DataError, match=r"looks like rice1 and rice2; name its data set, one of rice1, rice2, t-cloud"):
+    dataset_files.pairs("Haze1k_thin/train", range(5), "input", "target")
+    with pytest.raises(DataError, match=r"looks like rice1 and satehaze1k-thin; name its data set, one of rice, rice1"):
         open_dataset(None, dataset_files.root, "train")
     (dataset_files.root / "notes").mkdir()
     (dataset_files.root / "notes" / "readme.md").touch()
-    with pytest.raises(DataError, match=r"is laid out as no known data set; name its data set, one of rice1"):
+    with pytest.raises(DataError, match=r"is laid out as no known data set; name its data set, one of rice, rice1"):
         open_dataset(None, dataset_files.root / "notes", "train")
-    with pytest.raises(UsageError, match=r"data set rice: unknown; use one of rice1, rice2"):
-        open_dataset("rice", dataset_files.root, "train")
+    with pytest.raises(UsageError, match=r"data set rice3: unknown; use one of rice, rice1, rice2"):
+        open_dataset("rice3", dataset_files.root, "train")
 
 
 def test_every_promised_name_is_there() -> None:
-    promised = {"rice1", "rice2", "t-cloud", "satehaze1k", "sen12mscr", "pairs", "scenes", "corpus", "simulated"}
+    promised = {
+        "rice",
+        "rice1",
+        "rice2",
+        "t-cloud",
+        "satehaze1k",
+        "sen12mscr",
+        "pairs",
+        "scenes",
+        "corpus",
+        "simulated",
+    }
     assert promised <= {*names()}
 
 

@@ -59,6 +59,23 @@ def test_rice_is_found_in_the_folder_above_and_its_size_said(dataset_files: Any)
         assert len(open_dataset("rice2", dataset_files.root, "train")) == 7
 
 
+def test_both_of_rice_hold_back_blocks_of_their_own(dataset_files: Any) -> None:
+    dataset_files.pairs("rice/RICE1", range(10))
+    dataset_files.pairs("rice/RICE2", NUMBERS)
+    opened = [open_dataset("rice", dataset_files.root, split) for split in SPLITS]
+    assert list(map(named, opened)) == [
+        [*(f"RICE1_{number}" for number in range(7)), *(f"RICE2_{number}" for number in (2, 7, 8, 9, 10, 33, 41))],
+        ["RICE1_7", "RICE2_55"],
+        ["RICE1_8", "RICE1_9", "RICE2_61", "RICE2_100"],
+    ]
+
+
+def test_one_part_of_rice_is_not_both(dataset_files: Any) -> None:
+    dataset_files.pairs("RICE1", range(10))
+    with pytest.raises(DataError, match=r"no RICE2/ in it; name the one part as rice1 or rice2"):
+        open_dataset("rice", dataset_files.root, "train")
+
+
 def test_rice_2_has_masks_where_they_are(dataset_files: Any) -> None:
     root = dataset_files.pairs("RICE2", range(5))
     assert open_dataset("rice2", root, "train")[0].mask is None

@@ -39,6 +39,7 @@ def written(tmp_path: Path, **settings: Any) -> Path:
 def test_the_recipes_of_both_papers_are_there() -> None:
     expected = {
         "aca-crnet-multi",
+        "aca-crnet-rgb",
         "aca-crnet-rice1",
         "aca-crnet-rice2",
         "aca-crnet-scenes",
@@ -49,6 +50,7 @@ def test_the_recipes_of_both_papers_are_there() -> None:
         "scpm-rgb",
         "thiefcloud",
         "thiefcloud-plain",
+        "thiefcloud-rgb",
     }
     assert expected == set(RECIPES)
 

@@ -25,6 +25,9 @@ from cloudfix.training.simulated_pairs import write_pairs
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cloudfix.training.datasets import Split
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 SIDE = 40
 SMALL = ["data.crop=16", "simulate.images=3", "simulate.data.crop=24", "data.workers=0"]
 
@@ -230,11 +233,11 @@ def test_simulated_pairs_are_what_the_data_set_reads(pairs: Path, tmp_path: Path
     changed = np.abs(cloudies - clears).mean(axis=1)
     assert 0.3 < thickness.max() <= 1
     assert changed[thickness > 0.3].mean() > 2 * changed[thickness < 0.03].mean()
-    with rasterio.open(tmp_path / "made" / "thickness" / "00000.png") as file:
+    with rasterio.open(tmp_path / "made" / "thickness" / "0_p00000.png") as file:
         assert file.dtypes == ("uint16",)
     # whole images where they are smaller than the crop
     write_pairs(simulate(data=Data(crop=512)), clear, tmp_path / "whole")
-    with rasterio.open(tmp_path / "whole" / "label" / "00000.png") as file:
+    with rasterio.open(tmp_path / "whole" / "label" / "0_p00000.png") as file:
         assert file.shape == (SIDE, SIDE + 4)
         assert np.array_equal(file.read(), (clear[0].clear * 255).round().astype(np.uint8))
 
@@ -245,12 +248,21 @@ def test_simulated_pairs_depend_on_the_seed_and_their_number_alone(pairs: Path, 
 
     def written(name: str, **settings: Any) -> list[bytes]:
         write_pairs(simulate(**settings), clear, tmp_path / name)
-        return [path.read_bytes() for path in sorted((tmp_path / name).rglob("0000[0-2].png"))]
+        return [path.read_bytes() for path in sorted((tmp_path / name).rglob("*_p0000[0-2].png"))]
 
     first = written("first")
     assert written("again", images=5) == first
     assert len(set(first)) == len(first)
     assert not {*written("other", seed=1)} & {*first}
+
+
+@pytest.mark.filterwarnings("ignore::cloudfix.errors.CloudfixWarning")
+def test_simulated_pairs_of_one_image_are_in_one_split(pairs: Path, tmp_path: Path) -> None:
+    clear = open_dataset("pairs", pairs, "train")
+    write_pairs(simulate(images=2 * len(clear)), clear, tmp_path / "made")
+    regions = [{*open_dataset("simulated", tmp_path / "made", split).regions()} for split in SPLITS]
+    assert {*clear.regions()} == regions[0] | regions[1] | regions[2]
+    assert sum(map(len, regions)) == len(clear)
 
 
 @pytest.mark.filterwarnings("ignore::cloudfix.errors.CloudfixWarning")

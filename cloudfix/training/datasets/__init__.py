@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from cloudfix.training.datasets.request import Request
 from cloudfix.training.datasets.sample import Dataset, Sample, Split
 from cloudfix.training.datasets.scenes import open_scenes
 from cloudfix.training.datasets.sen12mscr import open_sen12mscr
+from cloudfix.training.datasets.union import JOINT, Union, regions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +34,7 @@ __all__ = ["Dataset", "Sample", "Split", "names", "open_dataset"]
 
 _OPENERS: Mapping[str, Callable[[Request], Dataset]] = MappingProxyType(
     {
+        "rice": open_rice,
         "rice1": open_rice,
         "rice2": open_rice,
         "t-cloud": open_t_cloud,
@@ -67,7 +70,7 @@ def open_dataset(
     What was assumed or left out is said in `CloudfixWarning`s.
 
     Args:
-        name: one of `names()`; None recognises the layout.
+        name: one of `names()`, or several with + between, which all lie in `root`; None recognises the layout.
         root: where it lies.
         split: "train", "validation" or "test": the published split where there is one, else contiguous blocks.
         resize: pixels a side that samples are brought to; None leaves them as they are.
@@ -84,6 +87,18 @@ def open_dataset(
         name = recognise(root, names())
         note = f"{root}: taken for {name} by its layout; name the data set to settle it"
         warnings.warn(note, CloudfixWarning, stacklevel=2)
-    if name not in _OPENERS:
-        raise UsageError(f"data set {name}: unknown; use one of {', '.join(names())}")
-    return _OPENERS[name](Request(name, root, split, resize, tuple(validation), tuple(test), unreadable))
+    parts = name.split(JOINT)
+    for part in parts:
+        if part not in _OPENERS:
+            raise UsageError(f"data set {part}: unknown; use one of {', '.join(names())}")
+    request = Request(name, root, split, resize, tuple(validation), tuple(test), unreadable)
+    return _OPENERS[name](request) if len(parts) == 1 else _union(request, parts)
+
+
+def _union(request: Request, parts: Sequence[str]) -> Union:
+    """All parts, each with the regions that are named for it; one without any keeps its own split."""
+    opened = {}
+    for part in parts:
+        validation, test = (regions_of(part, named, parts) for named in (request.validation, request.test))
+        opened[part] = _OPENERS[part](replace(request, name=part, validation=validation, test=test))
+    return Union(opened)

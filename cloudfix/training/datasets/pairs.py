@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,11 @@ from cloudfix.training.datasets.images import PICTURES, Reader, blanked, read_ma
 from cloudfix.training.datasets.layout import Found, check_folder, find_pairs
 from cloudfix.training.datasets.masks import KeptMasks
 from cloudfix.training.datasets.sample import Sample
+from cloudfix.training.datasets.splits import assign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from cloudfix.training.datasets.layout import Entry
     from cloudfix.training.datasets.request import Request
@@ -24,7 +27,8 @@ LEVELS = ("thin", "moderate", "thick")
 """Of SateHaze1k."""
 
 PUBLISHED: Mapping[str, int] = MappingProxyType(
-    {"rice1": 500, "rice2": 736, "t-cloud": 2939, "satehaze1k": 1200} | {f"satehaze1k-{level}": 400 for level in LEVELS}
+    {"rice": 1236, "rice1": 500, "rice2": 736, "t-cloud": 2939, "satehaze1k": 1200}
+    | {f"satehaze1k-{level}": 400 for level in LEVELS}
 )
 """How many pairs the published data sets have."""
 
@@ -67,14 +71,31 @@ class PairedFiles(FileDataset):
 
 
 def open_rice(request: Request) -> PairedFiles:
-    """RICE-I or RICE-II (Lin et al. 2019): `RICE1/cloud/N.png` and `label/N.png`, in RICE-II also `mask/N.png`.
+    """RICE-I, RICE-II or both (Lin et al. 2019): `RICE1/cloud/N.png` and `label/N.png`, in RICE-II also `mask/N.png`.
 
     Raises:
         DataError: it is not laid out, paired or readable as it should be.
         UsageError: a region that is named is not there.
     """
-    folder = request.root / request.name.upper()
-    return _open(request, find_pairs(folder if folder.is_dir() else request.root), one_size=True)
+    if request.name != "rice":
+        return _open(request, find_pairs(_rice_folder(request) or request.root), one_size=True)
+    check_folder(request.root)
+    found = Found()
+    for name in ("rice1", "rice2"):
+        folder = _rice_folder(replace(request, name=name))
+        if folder is None:
+            raise DataError(f"{request.root}: no {name.upper()}/ in it; name the one part as rice1 or rice2")
+        pairs = find_pairs(folder, f"{folder.name}_")
+        # Each part has its own blocks, or the test would be all of one kind.
+        found += replace(pairs, own=tuple(assign([entry.region for entry in pairs.entries], pairs.own)))
+    return _open(request, found, one_size=True)
+
+
+def _rice_folder(request: Request) -> Path | None:
+    """Where RICE1 or RICE2 lies: in the folder itself, or in `rice/` in it."""
+    part = request.name.upper()
+    folders = (request.root / part, request.root / "rice" / part)
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def open_t_cloud(request: Request) -> PairedFiles:

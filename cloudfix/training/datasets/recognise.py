@@ -41,6 +41,7 @@ def _special(root: Path) -> list[str]:
     name = root.name.lower()
     roles = role_folders(root).keys()
     found = [rice for rice in ("rice1", "rice2") if name == rice or (root / rice.upper()).is_dir()]
+    found = ["rice"] if len(found) == 2 else found
     levels = [level for level in LEVELS if (root / f"Haze1k_{level}").is_dir()]
     found += ["satehaze1k"] if levels == list(LEVELS) else [f"satehaze1k-{level}" for level in levels]
     found += [f"satehaze1k-{level}" for level in LEVELS if name == f"haze1k_{level}"]

@@ -189,7 +189,7 @@ def _with_data(scene: xr.DataArray, windows: Sequence[Window]) -> Iterator[Windo
 
 def _probe(scene: xr.DataArray, info: SceneInfo) -> tuple[Path, int]:
     """File and band, from 1, of a spectral band that lies on the scene's own pixels."""
-    headers = [read_header(path) for path in scene.attrs["source"]]
+    headers = [read_header(path, allow_remote=True) for path in scene.attrs["files"]]
     places = [(header, band) for header in headers for band in range(1, header.count + 1)]
     return next(
         (Path(header.path), band)
