@@ -34,6 +34,9 @@ bench: setup  ## timings and memory, as ratios within one run
 	$(BIN)/python -m benchmarks.attention --json benchmarks/results/attention.json
 	$(BIN)/python -m benchmarks.networks --json benchmarks/results/networks.json
 	$(BIN)/python -m benchmarks.scene --json benchmarks/results/scene.json
+	$(BIN)/python -m benchmarks.pipeline --json benchmarks/results/pipeline.json
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks.plot
 
 clean:
 	rm -rf $(VENV) demo build dist

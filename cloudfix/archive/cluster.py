@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _PATIENCE = 60
 """Seconds to wait for a scheduler, and for its first worker."""
 
+_LOUD = ("distributed", "distributed.client")
+"""Loggers to which dask.distributed gives levels of their own."""
+
 
 @contextmanager
 def reach(address: str | None, count: int | None) -> Iterator[Workers | None]:
@@ -96,10 +99,12 @@ def _distributed(option: str) -> ModuleType:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the log of dask.distributed, which tells of lost workers and connections in tracebacks."""
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -33,7 +33,7 @@ def write_archive_index(path: Path, tasks: Sequence[Task], records: Records, fai
             yield _row(task, failures.get(task.output) or records.read(task.output.name))
 
     failed = f", {len(failures)} failed" if failures else ""
-    write_index(path, f"{records.outputs}", rows(), f"{len(tasks)} scenes{failed}")
+    write_index(path, records.place or str(records.outputs), rows(), f"{len(tasks)} scenes{failed}")
 
 
 def _row(task: Task, record: Record | None) -> Row:

@@ -29,7 +29,7 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """A flat record for programs."""
         found: dict[str, Any] = {
-            "output": str(self.task.output),
+            "output": self.task.address,
             "source": list(self.task.sources),
             "status": self.status,
         }

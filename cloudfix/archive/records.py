@@ -7,8 +7,8 @@ nothing vouches for: the next one makes them again, the same to the bit.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from cloudfix.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from cloudfix.archive.inputs import Stamps
@@ -80,6 +80,11 @@ class Records:
         """Where they lie."""
         return self.outputs / FOLDER
 
+    @property
+    def place(self) -> str:
+        """What the outputs' names are shown with in front, where it is not their folder."""
+        return ""
+
     def prepare(self) -> None:
         """Make the folders.
 
@@ -88,12 +93,17 @@ class Records:
         """
         make_folder(self.folder)
 
+    def absolute(self) -> Records:
+        """The same for a process in another folder."""
+        return replace(self, outputs=self.outputs.absolute())
+
     def read(self, name: str) -> Record | None:
         """The record of the output called `name`; None where there is none that can be read."""
+        content = self._load(f"{FOLDER}/{name}.json")
         try:
-            values = json.loads((self.folder / f"{name}.json").read_bytes())
+            values = json.loads(content or b"")
             record = Record(**values)
-        except (OSError, ValueError, TypeError):
+        except (ValueError, TypeError):
             return None
         return record if {item.name for item in fields(Record)} == set(values) else None
 
@@ -103,12 +113,21 @@ class Records:
         Raises:
             OutputError: the disk is full, or the folder cannot be written.
         """
-        partial = self.folder / f".{name}.partial"
+        self._store(f"{FOLDER}/{name}.json", json.dumps(asdict(record), indent=1).encode())
+
+    def size(self, path: Path) -> int | None:
+        """Bytes of an output; None if it is not there."""
         try:
-            partial.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
-            partial.replace(self.folder / f"{name}.json")
-        except OSError as reason:
-            raise OutputError(f"{self.folder}: cannot be written ({reason.strerror}); free some space") from None
+            return path.stat().st_size
+        except OSError:
+            return None
+
+    def keep(self, paths: Iterable[Path]) -> None:
+        """Bring finished outputs to where they are to stay: here they are there already.
+
+        Raises:
+            OutputError: they cannot be brought there.
+        """
 
     @contextmanager
     def claim(self, name: str) -> Iterator[bool]:
@@ -139,3 +158,22 @@ class Records:
         records = (self.read(name) for name in names)
         made = {file for record in records if record is not None for file in record.files}
         return {(self.outputs / file).absolute() for file in made}
+
+    def _load(self, name: str) -> bytes | None:
+        """What a file beside the outputs holds; None if it cannot be read."""
+        try:
+            return (self.outputs / name).read_bytes()
+        except OSError:
+            return None
+
+    def _store(self, name: str, content: bytes) -> None:
+        """Write a file beside the outputs, whole or not at all."""
+        path = self.outputs / name
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            partial.write_bytes(content)
+            partial.replace(path)
+        except OSError as reason:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise OutputError(f"{path.parent}: cannot be written ({reason.strerror}); free some space") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,9 @@ class Archive:
     retry_failed: bool = False
 
     @classmethod
-    def open(cls, folder: Path, options: Options, *, overwrite: bool = False, retry_failed: bool = False) -> Archive:
+    def open(
+        cls, records: Records, options: Options, *, overwrite: bool = False, retry_failed: bool = False
+    ) -> Archive:
         """Make the folder of the outputs, and look through that of the radar images.
 
         Raises:
@@ -57,13 +60,12 @@ class Archive:
         """
         settings = options.digest()
         catalogue = Catalogue.read(options.sar_dir, options.sar_max_days) if options.sar_dir else None
-        records = Records(folder)
         records.prepare()
         return cls(records, options, settings, catalogue, overwrite, retry_failed)
 
     def absolute(self) -> Archive:
         """The same for a process in another folder."""
-        return replace(self, records=Records(self.records.outputs.absolute()), options=self.options.absolute())
+        return replace(self, records=self.records.absolute(), options=self.options.absolute())
 
     def settled(self, task: Task) -> Outcome | None:
         """How a scene ended in an earlier run with the same input, weights and options; None if it is to be tried."""
@@ -80,6 +82,9 @@ class Archive:
         """Restore a scene, unless it is settled or another run is at it, and keep a record of how that ended.
 
         Nothing that goes wrong with it is raised, unless the user interrupts.
+
+        Raises:
+            ClusterError: its chunks were on a cluster that is gone.
         """
         began = time.perf_counter()
         record = Record("failed", self.settings, stamps(task.sources), content(task.sources), 0.0)
@@ -102,7 +107,8 @@ class Archive:
     def fail(self, task: Task, reason: str) -> Outcome:
         """Record that a scene failed in a way that nothing in its process could tell."""
         record = Record("failed", self.settings, stamps(task.sources), content(task.sources), 0.0, reason=reason)
-        with self.records.claim(task.output.name) as mine:
+        # What cannot be kept is found out again.
+        with suppress(OutputError), self.records.claim(task.output.name) as mine:
             if mine:
                 self.records.write(task.output.name, record)
         return Outcome(task, "failed", record)
@@ -129,10 +135,12 @@ class Archive:
                     f"{task.title}: the scheduler was lost ({text}); the same command goes on"
                 ) from error
             return replace(record, reason=f"{task.title}: unexpected {type(error).__name__}: {text}; please report it")
+        files = {self._relative(path): path.stat().st_size for path in task.outputs}
+        self.records.keep(task.outputs)
         return replace(
             record,
             status="done",
-            files={self._relative(path): path.stat().st_size for path in task.outputs},
+            files=files,
             cover=None if made.cover is None else asdict(made.cover),
             provenance=made.provenance,
             radar=made.radar,
@@ -141,14 +149,8 @@ class Archive:
 
     def _complete(self, task: Task, record: Record) -> bool:
         """Whether all that is wanted was made, and is there as it was made."""
-        for path in task.outputs:
-            try:
-                size = path.stat().st_size
-            except OSError:
-                return False
-            if record.files.get(self._relative(path)) != size:
-                return False
-        return True
+        wanted = {self._relative(path): path for path in task.outputs}
+        return all(name in record.files and record.files[name] == self.records.size(wanted[name]) for name in wanted)
 
     def _same_weights(self, record: Record) -> bool:
         """Whether the weights that were chosen for the scene are still those; named ones are in the settings."""

@@ -29,6 +29,7 @@ class Task:
         quicklook: where the picture goes, if anywhere.
         report: where the page to look at goes, if anywhere.
         item: where the STAC Item goes, if anywhere.
+        place: URL under which the outputs end up, if it is not their folder.
     """
 
     sources: tuple[str, ...]
@@ -37,6 +38,12 @@ class Task:
     quicklook: Path | None = None
     report: Path | None = None
     item: Path | None = None
+    place: str = ""
+
+    @property
+    def address(self) -> str:
+        """What the output is called where it ends up."""
+        return f"{self.place}/{self.output.name}" if self.place else str(self.output)
 
     @property
     def title(self) -> str:
@@ -87,6 +94,7 @@ class Names:
         quicklook: of the picture.
         reports: folder of the pages to look at.
         items: whether STAC Items are written.
+        place: as in `Task`.
     """
 
     folder: Path
@@ -95,6 +103,7 @@ class Names:
     quicklook: str | None = None
     reports: Path | None = None
     items: bool = False
+    place: str = ""
 
     def __post_init__(self) -> None:
         for option, template in (("name", self.output), ("mask-out", self.mask), ("quicklook", self.quicklook)):
@@ -109,7 +118,7 @@ class Names:
 
         output = self.folder / _fill(self.output, scene)
         report = None if self.reports is None else self.reports / f"{output.name}.html"
-        task = Task(scene, output, path(self.mask), path(self.quicklook), report)
+        task = Task(scene, output, path(self.mask), path(self.quicklook), report, place=self.place)
         return task.with_item() if self.items else task
 
 
@@ -126,7 +135,7 @@ def plan(scenes: Iterable[tuple[str, ...]], names: Names) -> list[Task]:
             other = owners.setdefault(path, task)
             if other is not task:
                 raise UsageError(
-                    f"--name {names.output}: {other.title} and {task.title} would both become {path}; "
+                    f"--name {names.output}: {other.title} and {task.title} would both become {path.name}; "
                     "tell them apart, such as with '{parent}_{stem}_clear.tif'"
                 )
     return tasks

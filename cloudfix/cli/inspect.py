@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cloudfix.cli import console
+from cloudfix.cli.opening import AllowRemote, Bands, Resolution, Sensor, open_one
 from cloudfix.errors import CloudfixError, CloudfixWarning
 
 if TYPE_CHECKING:
@@ -20,26 +21,28 @@ if TYPE_CHECKING:
 def inspect(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="SCENE", help="Multi-band files, a scene each; or one scene's band files."),
+        typer.Argument(metavar="SCENE", help="Multi-band files or products, a scene each; or one scene's band files."),
     ],
     *,
-    sensor: Annotated[str | None, typer.Option(help="What they are, where nothing tells.")] = None,
-    bands: Annotated[str | None, typer.Option(help="Names of the bands in order: B02,B03,…")] = None,
+    sensor: Sensor = None,
+    bands: Bands = None,
+    resolution: Resolution = None,
+    allow_remote: AllowRemote = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON record a line.")] = False,
 ) -> None:
     """Show what is recognised: sensor, level, bands, scale, nodata, grid, cloud cover.
 
     Scenes that cannot be read are reported, and the others shown.
     """
-    from cloudfix.raster.scene import open_scene, scenes_of
+    from cloudfix.raster.scene import scenes_of
 
     code = 0
-    for source in scenes_of(files):
+    for source in scenes_of(files, allow_remote=allow_remote):
         try:
             with warnings.catch_warnings():
                 # They are printed with the rest.
                 warnings.simplefilter("ignore", CloudfixWarning)
-                record = _record(open_scene(source, sensor=sensor, bands=bands.split(",") if bands else None))
+                record = _record(open_one(source, sensor, bands, resolution, allow_remote=allow_remote))
         except CloudfixError as error:
             console.error(str(error))
             code = max(code, error.exit_code)

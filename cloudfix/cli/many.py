@@ -50,6 +50,7 @@ class Ledger:
         telling: how.
         counts: outcomes so far by status.
         failures: those that failed.
+        said: notes so far; what holds for every scene is said once.
         began: when, by `time.perf_counter`.
     """
 
@@ -57,6 +58,7 @@ class Ledger:
     telling: Telling
     counts: dict[str, int] = field(default_factory=lambda: {"done": 0, "skipped": 0, "failed": 0})
     failures: list[Outcome] = field(default_factory=list)
+    said: set[str] = field(default_factory=set)
     began: float = field(default_factory=time.perf_counter)
 
     def state(self) -> str:
@@ -69,10 +71,12 @@ class Ledger:
         if self.telling.as_json:
             typer.echo(json.dumps(outcome.to_json()))
         elif outcome.status == "done":
-            typer.echo(os.fsencode(outcome.task.output) + (b"\0" if self.telling.null else b"\n"), nl=False)
+            typer.echo(os.fsencode(outcome.task.address) + (b"\0" if self.telling.null else b"\n"), nl=False)
         if outcome.record is not None and outcome.status == "done":
             for note in outcome.record.warnings:
-                console.note(note)
+                if note not in self.said:
+                    self.said.add(note)
+                    console.note(note)
         if outcome.status == "failed":
             self.failures.append(outcome)
             if outcome.record is not None and not outcome.earlier:

@@ -8,13 +8,11 @@ from typing import Annotated
 import typer
 
 from cloudfix.cli import console
+from cloudfix.cli.opening import AllowRemote, Bands, OneScene, Resolution, Sensor, open_one
 
 
 def mask(
-    files: Annotated[
-        list[str],
-        typer.Argument(metavar="SCENE", help="One multi-band GeoTIFF, COG or VRT; or its single-band files."),
-    ],
+    files: OneScene,
     output: Annotated[Path, typer.Option("--output", "-o", help="0 clear, 1 cloud, 2 shadow, 255 nodata; a COG.")],
     *,
     thickness: Annotated[Path | None, typer.Option(help="Map the thickness of the cloud here, 0 to 1; a COG.")] = None,
@@ -24,8 +22,10 @@ def mask(
             "--mask", help="What decides: a plug-in (s2cloudless) or thickness weights; default as for `cloudfix run`."
         ),
     ] = None,
-    sensor: Annotated[str | None, typer.Option(help="What the scene is, where nothing tells.")] = None,
-    bands: Annotated[str | None, typer.Option(help="Names of its bands in order: B02,B03,…")] = None,
+    sensor: Sensor = None,
+    bands: Bands = None,
+    resolution: Resolution = None,
+    allow_remote: AllowRemote = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
 ) -> None:
@@ -37,9 +37,7 @@ def mask(
     from cloudfix.raster.plane import plane
 
     with console.interruptible():
-        scene = cloudfix.open_scene(
-            files[0] if len(files) == 1 else files, sensor=sensor, bands=bands.split(",") if bands else None
-        )
+        scene = open_one(files, sensor, bands, resolution, allow_remote=allow_remote)
         found = cloudfix.cloud_mask(
             scene, mask=source, thickness=thickness is not None, device=device, precision=precision
         )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cloudfix.models import Card
 
 app = typer.Typer(help="Weights: list them, show their cards, import and export them.", no_args_is_help=True)
@@ -21,7 +23,7 @@ _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("list")
 def list_command(as_json: _AsJson = False) -> None:
-    """The weights that come with cloudfix, one a line, name first."""
+    """The weights that come with cloudfix, one a line, name first; ! before a licence for research only."""
     from cloudfix.models import list_weights, read_card
 
     cards = [read_card(name) for name in list_weights()]
@@ -46,8 +48,11 @@ def show(
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return
+    metrics = record.pop("metrics")
     for key, value in record.items():
         typer.echo(f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+    for line in _grouped(metrics):
+        typer.echo(line)
 
 
 @app.command("import")
@@ -107,16 +112,33 @@ def card_command(
         typer.echo(output)
 
 
+def _grouped(metrics: dict[str, float | str]) -> Iterator[str]:
+    """A line for what is said of the same images, pixels and method."""
+    groups: dict[str, list[str]] = {}
+    for name, value in metrics.items():
+        about, _, metric = name.rpartition("/")
+        groups.setdefault(about, []).append(f"{metric} {format(value, '.6g') if isinstance(value, float) else value}")
+    yield "metrics:" if groups else "metrics: none"
+    for about, values in groups.items():
+        yield f"  {about or 'training'}: {', '.join(values)}"
+
+
 def _summary(card: Card) -> tuple[str, ...]:
+    from cloudfix.restoration.licence import for_research_only
+
+    licence = " ".join(str(card.licence).split())
+    licence = f"! {licence}" if for_research_only(card) else licence
     inputs = f"{len(card.slots)} bands" + (f" + {'/'.join(c.slot for c in card.sar)}" if card.sar else "")
-    return card.name, card.architecture, inputs, f"tile {card.tile}, overlap {card.overlap}", card.licence
+    return card.name, card.architecture, inputs, f"tile {card.tile}, overlap {card.overlap}", licence
 
 
 def _print_table(cards: list[Card]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from cloudfix.restoration.licence import for_research_only
+
     table = Table("name", "architecture", "input", "tiles", "licence")
     for card in cards:
-        table.add_row(*_summary(card))
+        table.add_row(*_summary(card), style="yellow" if for_research_only(card) else None)
     Console().print(table)

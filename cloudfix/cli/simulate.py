@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cloudfix.cli import console
+from cloudfix.cli.opening import AllowRemote, Bands, OneScene, Resolution, Sensor, open_one
 from cloudfix.errors import OutputError
 
 CLOUD = "Cloud"
@@ -15,10 +16,7 @@ OUTPUT = "Output"
 
 
 def simulate(
-    files: Annotated[
-        list[str],
-        typer.Argument(metavar="SCENE", help="A clear multi-band GeoTIFF, COG or VRT; or its single-band files."),
-    ],
+    files: OneScene,
     output: Annotated[Path, typer.Option("--output", "-o", help="The cloudy COG to write.", rich_help_panel=OUTPUT)],
     *,
     kind: Annotated[
@@ -38,8 +36,10 @@ def simulate(
         float | None,
         typer.Option(help="Degrees above the horizon; default the scene's.", rich_help_panel=CLOUD),
     ] = None,
-    sensor: Annotated[str | None, typer.Option(help="What the scene is, where nothing tells.")] = None,
-    bands: Annotated[str | None, typer.Option(help="Names of its bands in order: B02,B03,…")] = None,
+    sensor: Sensor = None,
+    bands: Bands = None,
+    resolution: Resolution = None,
+    allow_remote: AllowRemote = False,
     thickness: Annotated[
         Path | None, typer.Option(help="Write the cloud's thickness, 0 to 1, a COG.", rich_help_panel=OUTPUT)
     ] = None,
@@ -69,9 +69,7 @@ def simulate(
     maps = {name: path for name, path in (("thickness", thickness), ("shadow", shadow)) if path is not None}
     _check_distinct([output, *maps.values(), *(path for path in (mask_out, quicklook) if path is not None)])
     with console.interruptible():
-        scene = cloudfix.open_scene(
-            files[0] if len(files) == 1 else files, sensor=sensor, bands=bands.split(",") if bands else None
-        )
+        scene = open_one(files, sensor, bands, resolution, allow_remote=allow_remote)
         cloudy = simulate_scene(
             scene,
             seed=seed,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cloudfix.models.ac_attention import Attention  # noqa: TC001 (`create` reads it)
 from cloudfix.models.architectures import register
 from cloudfix.models.attention_block import AttentionBlock, holds_attention
-from cloudfix.models.dsen2_cr import DSen2CR
+from cloudfix.models.dsen2_cr import DSen2CR, Skip
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,6 +28,7 @@ class AcaCrNet(DSen2CR):
         alpha: as in DSen2-CR.
         attention: "attentive" as published, "dense" without the selection of keys; "none" keeps the two blocks
             and leaves the attention out of them.
+        skip: as in DSen2-CR.
     """
 
     def __init__(
@@ -38,8 +39,9 @@ class AcaCrNet(DSen2CR):
         features: int = 256,
         alpha: float = 0.1,
         attention: Attention = "attentive",
+        skip: Skip = "plain",
     ) -> None:
-        super().__init__(in_channels, out_channels, blocks, features, alpha, attention)
+        super().__init__(in_channels, out_channels, blocks, features, alpha, attention, skip)
 
     def block(self, index: int, blocks: int, features: int, alpha: float, attention: Attention) -> nn.Module:
         """Block `index` of `blocks`."""

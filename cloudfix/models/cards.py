@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,8 @@ class Card:
     checksum: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("name", "architecture", "checksum"):
+            _expect(isinstance(getattr(self, name), str), name, getattr(self, name), "a text")
         for name in ("slots", "sar", "required"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_channels()
@@ -128,7 +130,7 @@ class Card:
             record: dict[str, Any] = json.loads(metadata[METADATA_KEY])
             sar = tuple(SarInput(**entry) for entry in record.pop("sar", ()))
             return cls(sar=sar, **record)
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:
             reason = str(error).replace("Card.__init__() ", "")
             raise ModelError(f"card: not as this version of cloudfix writes it ({reason}); import it anew") from error
 
@@ -151,7 +153,8 @@ class Card:
 
 
 def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    # Integers that no float can hold are none.
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def _expect(valid: bool, name: str, value: object, expected: str) -> None:

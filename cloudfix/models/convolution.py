@@ -32,7 +32,7 @@ class Conv3x3(nn.Conv2d):
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
-        self._transformed: tuple[tuple[int, int], Tensor] | None = None
+        self._transformed: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor, slope: float = 1.0, scale: float = 1.0, residual: Tensor | None = None) -> Tensor:
         """`residual + scale · leaky_relu(conv(x), slope)`.
@@ -65,8 +65,8 @@ class Conv3x3(nn.Conv2d):
         return library_for(x)
 
     def _at_points(self) -> Tensor:
-        """The weight at Winograd's points, computed again where it has changed."""
-        version = (self.weight.data_ptr(), 0 if self.weight.is_inference() else self.weight._version)  # noqa: SLF001
-        if self._transformed is None or self._transformed[0] != version:
-            self._transformed = (version, transform(self.weight.detach()))
+        """The weight at Winograd's points, computed again where it has changed, in whatever way."""
+        if self._transformed is None or not torch.equal(self._transformed[0], self.weight):
+            weight = self.weight.detach().clone()
+            self._transformed = (weight, transform(weight))
         return self._transformed[1]

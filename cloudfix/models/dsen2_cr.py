@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
+import torch
 from torch import Tensor, nn
 
 from cloudfix.models.ac_attention import Attention  # noqa: TC001 (`create` reads it)
@@ -9,6 +12,11 @@ from cloudfix.models.architectures import register
 from cloudfix.models.attention_block import AttentionBlock, holds_attention
 from cloudfix.models.checks import check_long_skip
 from cloudfix.models.convolution import Conv3x3
+
+Skip: TypeAlias = Literal["plain", "gated"]
+
+_OPEN = 4.0
+"""Logit of a gate before training: 98 % of the input come through."""
 
 
 class ResidualBlock(nn.Module):
@@ -40,6 +48,9 @@ class DSen2CR(nn.Module):
         features: channels inside.
         alpha: what each block's residual is multiplied by.
         attention: "dense" or "attentive" turns blocks n/2 and 3n/4 into the attention blocks of ACA-CRNet.
+        skip: "plain" as published: whatever cloud is in the input has to be subtracted to the last bit, and cloud
+            brighter than any in training leaves a trace. "gated", ours: the network also says, by pixel and band,
+            which share of the input comes through.
 
     Raises:
         ModelError: there are more output than input channels.
@@ -53,13 +64,15 @@ class DSen2CR(nn.Module):
         features: int = 256,
         alpha: float = 0.1,
         attention: Attention = "none",
+        skip: Skip = "plain",
     ) -> None:
         super().__init__()
         check_long_skip(in_channels, out_channels)
         self.out_channels = out_channels
+        self.gated = skip == "gated"
         self.stem = Conv3x3(in_channels, features)
         self.blocks = nn.Sequential(*(self.block(i, blocks, features, alpha, attention) for i in range(blocks)))
-        self.refine = Conv3x3(features, out_channels)
+        self.refine = Conv3x3(features, 2 * out_channels if self.gated else out_channels)
         self._initialise()
 
     def block(self, index: int, blocks: int, features: int, alpha: float, attention: Attention) -> nn.Module:
@@ -71,7 +84,11 @@ class DSen2CR(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W), in the network's own units."""
         residual: Tensor = self.refine(self.blocks(self.stem(x, slope=0)))
-        return x[:, -self.out_channels :] + residual
+        optical = x[:, -self.out_channels :]
+        if self.gated:
+            residual, gate = residual.chunk(2, dim=1)
+            optical = optical * torch.sigmoid(gate + _OPEN)
+        return optical + residual
 
     def _initialise(self) -> None:
         """Kaiming-uniform for fan-in and ReLU, as published, on the convolutions of the trunk."""

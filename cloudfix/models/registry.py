@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MULTISPECTRAL = "aca-crnet.multi"
 """The weights for Sentinel-2 and Landsat-8, with or without SAR."""
 
+COLOUR = "aca-crnet.rgb"
+"""The weights for 8-bit pictures in red, green and blue."""
+
 THICKNESS = "scpm.rgb"
 """The weights that see how thick cloud is, in red, green and blue."""
 
@@ -61,12 +64,14 @@ def default_for(slots: Iterable[str]) -> str:
         ModelError: no weights come with the package for such a scene.
     """
     filled = {slot for slot in slots if slot}
-    if not {"nir", "nir08"} & filled:
-        raise ModelError(
-            f"no default model for a scene with {', '.join(sorted(filled)) or 'no known band'} only; "
-            f"{MULTISPECTRAL} expects near infrared too, give weights for this scene with --model FILE"
-        )
-    return MULTISPECTRAL
+    if {"nir", "nir08"} & filled:
+        return MULTISPECTRAL
+    if {"red", "green", "blue"} <= filled and COLOUR in _files():
+        return COLOUR
+    raise ModelError(
+        f"no default model for a scene with {', '.join(sorted(filled)) or 'no known band'} only; "
+        f"{MULTISPECTRAL} expects near infrared too, give weights for this scene with --model FILE"
+    )
 
 
 def thickness_for(slots: Iterable[str]) -> str | None:

@@ -66,12 +66,15 @@ def load(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> tup
             f"{path}: damaged, its tensors have checksum {found[:12]}…, its card says {card.checksum[:12]}…; "
             "fetch or import it again"
         )
+    # Building a million blocks, as a hostile card might ask for, takes hours even without memory.
+    if (blocks := card.options.get("blocks", 0)) and (isinstance(blocks, str) or blocks > len(tensors)):
+        raise ModelError(f"{path}: the card says blocks={blocks}, but there are {len(tensors)} tensors; import it anew")
     try:
         with torch.device("meta"):
             module = create(card.architecture, **card.options)
         # The tensors of `load_file` are a view of the file: without a copy they change when it does.
         module.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
-    except (CloudfixError, RuntimeError) as error:
+    except (CloudfixError, RuntimeError, TypeError) as error:
         raise ModelError(f"{path}: weights and card do not agree ({_one_line(error)}); import it anew") from error
     return module.to(device).float().eval(), card
 
@@ -122,7 +125,7 @@ def _header(path: Path) -> dict[str, Any]:
             header = json.loads(file.read(length))
     except OSError as error:
         raise ModelError(f"cannot be read ({error.strerror}); {_REMEDY}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"not safetensors; {_REMEDY}") from error
     if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
         raise ModelError(f"not safetensors; {_REMEDY}")

@@ -38,6 +38,8 @@ def check_path(path: Path, error: type[CloudfixError] = SceneError) -> None:
         CloudfixError: as `error`.
     """
     try:
+        # GDAL takes no other names.
+        str(path).encode()
         size = path.stat().st_size
     except (OSError, ValueError) as reason:
         strerror = getattr(reason, "strerror", None) or str(reason)

@@ -170,7 +170,7 @@ def _make(job: _Job, stages: Mapping[str, Stage], progress: Callable[[int, int],
     main = stages["bands"]
     layers = _layers(job, main.scratch, stages)
     # Scratch files and a COG that does not get smaller, each with overviews of a third.
-    scratch = sum(int(layer.array.nbytes) for layer in layers.values())
+    scratch = sum(layer.size for layer in layers.values())
     with writing(main.final):
         require_space(main.folder, (scratch + job.bands.nbytes) * 4 // 3)
     finishing = _finishing(job, layers, stages)

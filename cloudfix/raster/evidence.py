@@ -48,14 +48,22 @@ def sensor_evidence(headers: Sequence[Header]) -> str | None:
                 f"{headers[0].title}: its bands are not numbered as Landsat-8/9's or Sentinel-2's, which were "
                 "expected; --sensor and --bands can say which they are"
             )
-        for pattern, sensor in _SENSORS:
-            if pattern.search(text):
-                return sensor
+        if sensor := sensor_in(text):
+            return sensor
     for text in _own_texts(headers):
-        for pattern, family in _FAMILIES:
-            if pattern.search(text):
-                return _with_level(family, headers[0].tags)
+        if family := family_in(text):
+            return _with_level(family, headers[0].tags)
     return None
+
+
+def sensor_in(text: str) -> str | None:
+    """The sensor that a text in capitals gives away, such as the name of a product or of a file in it."""
+    return next((sensor for pattern, sensor in _SENSORS if pattern.search(text)), None)
+
+
+def family_in(text: str) -> str | None:
+    """The family of sensors that a text in capitals names, "sentinel-2" or "landsat-8"."""
+    return next((family for pattern, family in _FAMILIES if pattern.search(text)), None)
 
 
 def _texts(headers: Sequence[Header]) -> Iterator[str]:

@@ -128,6 +128,8 @@ def read_header(source: str | Path, error: type[CloudfixError] = SceneError, *, 
             check_shape(shown(name), dataset.width, dataset.height, dataset.dtypes, error)
             check_blocks(name, dataset, error)
             check_complete(name, dataset, error)
+            if dataset.transform.is_degenerate:
+                raise error(f"{shown(name)}: its pixels have no area on the ground; the file is damaged")
             return _header(name, dataset)
     except UNREADABLE as reason:
         raise error(f"{shown(name)}: {_unreadable(name, reason)}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,13 +11,11 @@ import xarray as xr
 from cloudfix.errors import MaskError
 from cloudfix.raster.grid import grid_of, place
 from cloudfix.raster.header import read_header
-from cloudfix.raster.location import gdal_name
+from cloudfix.raster.location import is_remote, shown
 from cloudfix.raster.sample import probe_windows
 from cloudfix.raster.source import FileArray, FileBands
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cloudfix.raster.header import Header
 
 _OUTSIDE = 254
@@ -37,7 +36,7 @@ def open_mask(path: str | Path, like: xr.DataArray) -> xr.DataArray:
         MaskError: the file cannot be read, has several bands or other values than classes, or cannot be placed on the
             scene.
     """
-    header = read_header(gdal_name(path, MaskError, allow_remote=False), MaskError)
+    header = _header(path)
     if header.count != 1:
         raise MaskError(f"--mask {path}: {header.count} bands; expected one, 0 clear, 1 cloud, 2 shadow")
     grid = grid_of(like)
@@ -54,6 +53,20 @@ def open_mask(path: str | Path, like: xr.DataArray) -> xr.DataArray:
     values = FileArray((file,), grid, np.dtype(header.dtypes[0]), fill=None if same else unknown, error=MaskError)
     lazy = values.lazy((-1, *like.data.chunks[-2:]))[0]
     return place(xr.DataArray(lazy, dims=("y", "x"), name="mask", attrs={"unknown": unknown}), grid)
+
+
+def _header(path: str | Path) -> Header:
+    if is_remote(path):
+        raise MaskError(f"--mask {shown(path)}: is not a file on disk; download it first, and name the file")
+    if not Path(path).exists():
+        raise MaskError(
+            f"--mask {path}: no such file; expected a raster (0 clear, 1 cloud, 2 shadow), thickness weights "
+            "(.safetensors) or the name of a plug-in, such as s2cloudless"
+        )
+    try:
+        return read_header(path, MaskError)
+    except MaskError as error:
+        raise MaskError(f"--mask {error}") from None
 
 
 def _check_classes(header: Header) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cloudfix import sensors
 from cloudfix.errors import SceneError
+from cloudfix.raster.contradiction import check_names
 from cloudfix.raster.evidence import sensor_evidence
 from cloudfix.raster.names import band_name, in_sensor, padded
 
@@ -46,7 +47,8 @@ def recognise(headers: Sequence[Header], sensor: str | None, bands: Sequence[str
         bands: the bands' names in order, as the user says, or None.
 
     Raises:
-        SceneError: it stays open what the bands are, or the user's names do not fit the file.
+        SceneError: it stays open what the bands are, the user's names do not fit the file, or the file's names
+            are another sensor's.
         UsageError: `sensor` is unknown.
     """
     title = title_of(headers)
@@ -56,6 +58,8 @@ def recognise(headers: Sequence[Header], sensor: str | None, bands: Sequence[str
         names = _read_names(headers)
         if _only_counted(names, evidence):
             names = [""] * len(names)
+    if sensor is not None and bands is None:
+        check_names(title, sensor, names)
     if any(names):
         known, note = _sensor_of(title, names, evidence, headers[0].dtypes[0])
     else:

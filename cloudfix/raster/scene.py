@@ -16,6 +16,7 @@ from cloudfix.errors import CloudfixWarning, SceneError, UsageError
 from cloudfix.raster.assembly import Assembly, assemble
 from cloudfix.raster.checks import check_values
 from cloudfix.raster.chunks import natural_chunks
+from cloudfix.raster.contradiction import check_product, check_tags
 from cloudfix.raster.grid import place
 from cloudfix.raster.header import Header, read_header
 from cloudfix.raster.info import SceneInfo
@@ -50,7 +51,7 @@ def open_scene(
         source: a product: a Sentinel-2 `.SAFE` or a Landsat Collection 2 folder, a `.zip` or `.tar` of one, the
             metadata file in it, or a STAC item, file or URL. Or a multi-band raster (GeoTIFF, COG, VRT, JPEG2000), or
             the files of its bands.
-        sensor: one of `sensors.SENSORS`, where it is not to be recognised.
+        sensor: one of `sensors.SENSORS`, where nothing tells it.
         bands: the names of a raster's bands in order ("B02", "SR_B2", "red", …), where they are not to be recognised;
             of a product, the bands to take.
         chunks: rows and columns of a dask chunk; default about 512 each, in whole blocks of the file, and strips as
@@ -157,6 +158,8 @@ def _read_parts(
 ) -> _Parts:
     if not product.named:
         headers = [read_header(file.path, allow_remote=allow_remote) for file in product.files]
+        if sensor:
+            check_tags(title_of(headers), sensor, headers[0])
         return _Parts(product, tuple(headers), recognise(headers, sensor, bands))
     files = product.at(resolution) if bands is None else select(product, bands, resolution)
     headers = [read_header(file.path, allow_remote=allow_remote) for file in files]
@@ -167,7 +170,10 @@ def _read_parts(
                 "download it again"
             )
     names = [name for file in files for name in file.bands]
-    known = sensor or (product.sensor.name if product.sensor else None)
+    own = product.sensor.name if product.sensor else None
+    if sensor and own:
+        check_product(product.name, sensor, own)
+    known = sensor or own
     return _Parts(product, tuple(headers), recognise(headers, known, names))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import uuid
@@ -54,6 +55,13 @@ class Layer:
     resampling: Resampling = Resampling.average
     nodata: float | None = None
     overviews: bool = True
+
+    @property
+    def size(self) -> int:
+        """Bytes of the scratch file without overviews: whole blocks, however small the scene is."""
+        bands, *sides = self.array.shape
+        pixels = math.prod(-(-side // BLOCK) * BLOCK for side in sides)
+        return int(bands * pixels * self.array.dtype.itemsize)
 
 
 class RasterTarget:
@@ -169,7 +177,7 @@ def add_overviews(layer: Layer, width: int, height: int) -> None:
         factor *= 2
         factors.append(factor)
     if layer.overviews and factors:
-        require_space(layer.path.parent, int(layer.array.nbytes) // 3)
+        require_space(layer.path.parent, layer.size // 3)
         with opened(layer.path, "r+") as dataset:
             dataset.build_overviews(factors, layer.resampling)
 
@@ -182,5 +190,5 @@ def require_space(folder: Path, size: int) -> None:
     """
     free = shutil.disk_usage(folder).free
     if free < size + _SPARE:
-        text = f"{os.strerror(errno.ENOSPC)}: {size / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free"
+        text = f"{os.strerror(errno.ENOSPC)}: {(size + _SPARE) / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free"
         raise OSError(errno.ENOSPC, text)

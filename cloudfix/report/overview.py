@@ -86,12 +86,15 @@ def _reduced(scene: xr.DataArray, info: SceneInfo, factor: int) -> NDArray[np.fl
 
 def _means(info: SceneInfo, factor: int, dn: NDArray[Any]) -> NDArray[np.float32]:
     planes, valid = reflectance_by_slot(dn, info)
-    values = np.stack([np.where(valid, plane, np.float32(np.nan)) for plane in planes.values()])
-    _, height, width = values.shape
-    missing = ((0, 0), (0, -height % factor), (0, -width % factor))
-    values = np.pad(values, missing, constant_values=np.nan)
-    squares = values.reshape(len(values), values.shape[1] // factor, factor, -1, factor)
-    seen = np.isfinite(squares)
-    total = np.where(seen, squares, 0).sum(axis=(2, 4), dtype=np.float32)
-    counts = seen.sum(axis=(2, 4))
-    return np.where(counts, total / np.maximum(counts, 1), np.float32(np.nan)).astype(np.float32)
+    return np.stack([_mean_of_squares(plane, valid, factor) for plane in planes.values()])
+
+
+def _mean_of_squares(plane: NDArray[np.float32], valid: NDArray[np.bool_], factor: int) -> NDArray[np.float32]:
+    height, width = plane.shape
+    missing = ((0, -height % factor), (0, -width % factor))
+    seen = np.pad(valid & np.isfinite(plane), missing)
+    squares = np.pad(np.where(seen[:height, :width], plane, np.float32(0)), missing)
+    cut = (seen.shape[0] // factor, factor, -1, factor)
+    counts = seen.reshape(cut).sum(axis=(1, 3))
+    means = squares.reshape(cut).sum(axis=(1, 3), dtype=np.float64) / np.maximum(counts, 1)
+    return np.where(counts, means, np.nan).astype(np.float32)

@@ -10,9 +10,11 @@ import xarray as xr
 import cloudfix
 from cloudfix.errors import MaskError
 from cloudfix.models import registry
+from cloudfix.models.weights import read_card
 from cloudfix.raster.fingerprint import fingerprint
 from cloudfix.raster.info import SceneInfo
 from cloudfix.restoration import masking
+from cloudfix.restoration.licence import tell_licence
 from cloudfix.restoration.network import plan_network
 
 if TYPE_CHECKING:
@@ -49,12 +51,10 @@ def cloud_mask(
     planes = {"mask": found.classes}
     if thickness:
         info = SceneInfo.of(scene)
-        weights = str(mask) if registry.names_weights(mask) else registry.thickness_for(info.slots)
-        if weights is None:
-            raise MaskError(
-                f"--thickness: no weights for a scene with {', '.join(scene.band.values)}; those that come along "
-                "need blue, green and red, others go to --mask FILE.safetensors"
-            )
+        weights = str(mask) if registry.names_weights(mask) else _weights_for(scene, info)
+        card = read_card(weights)
+        if card.name not in found.source:
+            tell_licence(card)
         planes["thickness"] = masking.thickness_map(scene, info, weights, plan_for)
     tags = {
         "CLOUDFIX_VERSION": cloudfix.__version__,
@@ -68,3 +68,16 @@ def cloud_mask(
         coords=coords,
         attrs={"provenance": tags},
     )
+
+
+def _weights_for(scene: xr.DataArray, info: SceneInfo) -> str:
+    if found := registry.thickness_for(info.slots):
+        return found
+    missing = [slot for slot in ("blue", "green", "red") if slot not in info.slots]
+    if missing:
+        reason = (
+            f"the bands {', '.join(scene.band.values)} hold no {', '.join(missing)}, which {registry.THICKNESS} needs"
+        )
+    else:
+        reason = f"the weights {registry.THICKNESS} are not installed"
+    raise MaskError(f"--thickness: {reason}; give thickness weights with --mask FILE.safetensors")

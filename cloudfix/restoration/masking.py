@@ -21,6 +21,7 @@ from cloudfix.models.weights import read_card
 from cloudfix.raster.info import SceneInfo
 from cloudfix.raster.mask import open_mask
 from cloudfix.restoration.graph import Call, as_array, tasks, windows
+from cloudfix.restoration.licence import tell_licence
 from cloudfix.restoration.pixels import any_valid, reflectance_by_slot
 from cloudfix.restoration.sampling import sample_blocks
 from cloudfix.restoration.synthesis import Job
@@ -201,6 +202,7 @@ def thickness_map(scene: xr.DataArray, info: SceneInfo, weights: str, plan_for: 
 def _thickness_network(scene: xr.DataArray, info: SceneInfo, weights: str, plan_for: PlanFor) -> MaskSource:
     mapped = thickness_map(scene, info, weights, plan_for)
     card = read_card(weights)
+    tell_licence(card)
     return MaskSource(f"thickness by {card.name} {card.checksum[:12]}", _from_thickness, extra=(mapped,))
 
 

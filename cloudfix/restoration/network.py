@@ -164,7 +164,7 @@ class Network:
         return restored
 
     def _forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The network's output, a part of the batch at a time once the device has turned out too small for all of it."""
+        """The network's output, part after part once the device has turned out too small for the whole batch."""
         parts = torch.split(inputs, self._fitting)
         try:
             return torch.cat([self._module(part) for part in parts]) if len(parts) > 1 else self._module(inputs)

@@ -11,6 +11,7 @@ from cloudfix.models import registry
 from cloudfix.models.weights import read_card
 from cloudfix.raster.info import SceneInfo
 from cloudfix.restoration import agreement, masking, provenance
+from cloudfix.restoration.licence import tell_licence
 from cloudfix.restoration.network import plan_network
 from cloudfix.restoration.synthesis import Job
 from cloudfix.restoration.tiled import restored
@@ -68,6 +69,7 @@ def restore(
     weights = registry.default_for(info.slots) if model is None else registry.portable(model)
     card = read_card(weights)
     bands = agreement.restored_bands(scene, info, card)
+    tell_licence(card)
     grid = tile_grid(card, scene.sizes["y"], scene.sizes["x"], tile=tile, overlap=overlap)
     plan_for = partial(plan_network, device=device, precision=precision, batch_size=batch_size)
     plan = plan_for(weights, card)

@@ -151,7 +151,7 @@ class Draws:
         clear = self._arranged(sample, sample.clear[window]) * gain
         cloudy, mask, thickness = clear, np.zeros((1, crop, crop), np.float32), np.zeros((1, crop, crop), np.float32)
         if sample.cloudy is not None and not bare:
-            cloudy = self._arranged(sample, sample.cloudy[window]) * gain
+            cloudy = self._reweighed(clear, self._arranged(sample, sample.cloudy[window]) * gain, random)
             mask = np.ones_like(mask) if sample.mask is None else sample.mask[window][None].astype(np.float32)
             thickness = thickness if sample.thickness is None else sample.thickness[window][None]
         parts = (cloudy, clear, mask, self._sar(sample, window, random), thickness)
@@ -167,6 +167,13 @@ class Draws:
             if slot in sample.slots:
                 arranged[channel] = image[sample.slots.index(slot)]
         return arranged
+
+    def _reweighed(self, clear: Image, cloudy: Image, random: np.random.Generator) -> Image:
+        """The cloudy image with more or less of its cloud and shadow."""
+        if not self._data.cloud_gain:
+            return cloudy
+        factor = np.float32(np.exp(random.uniform(-self._data.cloud_gain, self._data.cloud_gain)))
+        return np.maximum(clear + factor * (cloudy - clear), 0)
 
     def _gain(self, random: np.random.Generator) -> Image:
         """(C, 1, 1) factors near 1: another sun, another soil."""

@@ -54,27 +54,31 @@ def build(loss: Loss, features: Features | None = None) -> LossFunction:
         features: of the perceptual term; None takes VGG-16 where it is installed, and says so where it is not.
     """
     if loss.name == "l1":
-        return l1
+        return partial(l1, square=loss.square)
     if loss.name == "carl":
-        return partial(shown_carl, weight=loss.weight)
+        return partial(shown_carl, weight=loss.weight, square=loss.square)
     features = features or (vgg_features() if loss.perceptual else None)
     perceptual = PerceptualLoss(features) if features else None
     return partial(thiefcloud, perceptual=perceptual, weight=loss.perceptual)
 
 
-def l1(outputs: Outputs, truth: Truth) -> Tensor:
-    """Mean absolute error of the answer."""
-    return _mean((_answer(outputs) - truth.clear).abs(), truth.present)
+def l1(outputs: Outputs, truth: Truth, *, square: float = 0.0) -> Tensor:
+    """Mean absolute error of the answer, and `square` times its mean squared error."""
+    error = _answer(outputs) - truth.clear
+    return _mean(error.abs() + square * error.square() if square else error.abs(), truth.present)
 
 
-def shown_carl(outputs: Outputs, truth: Truth, *, weight: float) -> Tensor:
-    """`carl` over the slots that were shown.
+def shown_carl(outputs: Outputs, truth: Truth, *, weight: float, square: float = 0.0) -> Tensor:
+    """`carl` over the slots that were shown, and `square` times the mean squared error.
 
     Where nobody knows the mask it is 1 and asks for the truth alone, so without any mask this is L1, times 1 + λ.
     """
     shown = truth.present[:, :, None, None].to(truth.clear.dtype)
     prediction, cloudy, clear = (image * shown for image in (_answer(outputs), truth.cloudy, truth.clear))
-    return carl(prediction, cloudy, clear, truth.mask, weight) / shown.mean()
+    loss = carl(prediction, cloudy, clear, truth.mask, weight)
+    if square:
+        loss = loss + square * (prediction - clear).square().mean()
+    return loss / shown.mean()
 
 
 def carl(prediction: Tensor, cloudy: Tensor, target: Tensor, mask: Tensor, weight: float = 1.0) -> Tensor:

@@ -44,6 +44,7 @@ class Data:
         transplanted: share of simulated crops that get the real cloud of another pair instead.
         clouds: "preset", a name out of `clouds.simulation.PRESETS`, and settings that differ from it.
         gain: brightness of an image, and of each of its bands, is varied by up to these factors − 1.
+        cloud_gain: what real cloud and shadow change is varied by up to this factor − 1.
         sar_gain: each SAR channel is varied by up to so many dB.
         sar_noise: noise of up to so many dB is added to SAR, or SAR is smoothed.
         sar_dropped: share of crops whose SAR is withheld, both channels; half as many lose one.
@@ -64,6 +65,7 @@ class Data:
     transplanted: _Share = 0.0
     clouds: dict[str, int | float | str | tuple[float, float]] = field(default_factory=dict)
     gain: tuple[_Amount, _Amount] = (0.0, 0.0)
+    cloud_gain: _Amount = 0.0
     sar_gain: _Amount = 0.0
     sar_noise: _Amount = 0.0
     sar_dropped: _Share = 0.0
@@ -102,12 +104,15 @@ class Loss:
     Attributes:
         name: "l1", "carl" (DSen2-CR), or "thiefcloud" (its three outputs and the perceptual loss).
         weight: λ of CARL.
+        square: weight of the mean squared error that is added to "l1" or "carl": cloud that is left costs more than
+            ground that is not quite right.
         perceptual: weight of the VGG-16 term of "thiefcloud"; it takes part only where `cloudfix[perceptual]` is
             installed, 0 never.
     """
 
     name: Literal["l1", "carl", "thiefcloud"] = "l1"
     weight: _Amount = 1.0
+    square: _Amount = 0.0
     perceptual: _Amount = 0.0
 
 

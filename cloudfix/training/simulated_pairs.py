@@ -38,8 +38,9 @@ def silent(_title: str) -> AbstractContextManager[Callable[[int, int], object]]:
 
 
 def write_pairs(stage: Stage, dataset: Dataset, folder: Path, progress: Progress = silent) -> None:
-    """Write the pairs of a "simulate" stage as "simulated" reads them: FOLDER/{cloud,label,thickness}/REGION_pNUMBER.png.
+    """Write the pairs of a "simulate" stage as "simulated" reads them.
 
+    They are called FOLDER/{cloud,label,thickness}/REGION_pNUMBER.png.
     By their names all pairs of one clear image are one region, and never in two splits. The folder appears whole or not
     at all. Image number i depends on the seed and i alone.
 

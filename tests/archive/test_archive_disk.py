@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from cloudfix.archive.options import Options
+from cloudfix.archive.records import Records
 from cloudfix.archive.run import Archive, run_archive
 from cloudfix.archive.tasks import Names, plan
 
@@ -30,7 +31,7 @@ def settle(disk, write_scene, tiny_weights):
     paths = [write_scene(200, 200, name=f"{k}.tif", clouds=((10, 10, 40),)) for k in range(6)]
 
     def call():
-        archive = Archive.open(disk[0] / "clear", Options(model=str(tiny_weights), compress="NONE"))
+        archive = Archive.open(Records(disk[0] / "clear"), Options(model=str(tiny_weights), compress="NONE"))
         yield from run_archive(archive, plan([(str(path),) for path in paths], Names(disk[0] / "clear")))
 
     return call
@@ -50,6 +51,7 @@ def test_a_full_disk_costs_the_scenes_that_do_not_fit(disk, settle):
     assert all("space" in outcome.record.reason.lower() for outcome in failed)
     assert all("\n" not in outcome.record.reason for outcome in failed)
     assert left(folder / "clear") == sorted(done)
+    assert not list(folder.rglob("*.partial"))
     assert mount("remount,size=128m") == 0
     assert [outcome.status for outcome in settle()].count("done") == len(failed)
     assert len(left(folder / "clear")) == 6

@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from cloudfix.archive import run, scene
 from cloudfix.archive.options import Options
+from cloudfix.archive.records import Record, Records
 from cloudfix.archive.run import Archive, run_archive
 from cloudfix.archive.tasks import Names, plan
 from cloudfix.errors import OutputError
@@ -25,7 +26,7 @@ def settle(tmp_path, options):
     """Runs an archive over paths; returns the outcomes by the scenes' stems."""
 
     def call(*paths, names=None, attempts=None, **how):
-        archive = Archive.open(tmp_path / "clear", how.pop("options", options), **how)
+        archive = Archive.open(Records(tmp_path / "clear"), how.pop("options", options), **how)
         tasks = plan([(str(path),) for path in paths], names or Names(tmp_path / "clear"))
         outcomes = list(run_archive(archive, tasks, attempts))
         assert sorted(map(id, (o.task for o in outcomes))) == sorted(map(id, tasks))
@@ -209,6 +210,23 @@ def test_nothing_but_outputs_and_records_is_left(settle, small, bad, tmp_path):
     clear = tmp_path / "clear"
     assert sorted(path.name for path in clear.iterdir()) == [".cloudfix", "a_clear.tif"]
     assert {path.suffix for path in (clear / ".cloudfix").iterdir()} == {".json", ".lock"}
+
+
+def test_a_record_that_cannot_be_written_leaves_nothing(tmp_path):
+    records = Records(tmp_path)
+    (records.folder / "a.tif.json").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"\.cloudfix: cannot be written"):
+        records.write("a.tif", Record("failed", "", {}, "", 0.0))
+    assert [path.name for path in records.folder.iterdir()] == ["a.tif.json"]
+    assert records.read("a.tif") is None
+
+
+def test_a_failure_that_cannot_be_kept_is_still_told(options, small, tmp_path):
+    archive = Archive.open(Records(tmp_path / "clear"), options)
+    (task,) = plan([(str(small()),)], Names(tmp_path / "clear"))
+    shutil.rmtree(archive.records.folder)
+    archive.records.folder.write_text("in the way")
+    assert archive.fail(task, "its worker died").record.reason == "its worker died"
 
 
 def test_a_radar_image_that_came_later_is_used(settle, small, options, tmp_path):

@@ -1,11 +1,13 @@
 """The same files from a cluster, whatever happens to it."""
 
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from cloudfix.archive import workers as workers_module
 from cloudfix.archive.cluster import local_workers, reach, remote_workers
 from cloudfix.archive.options import Options
+from cloudfix.archive.records import Records
 from cloudfix.archive.run import Archive, run_archive
 from cloudfix.archive.scene import Single, restore_scene
 from cloudfix.archive.tasks import Names, Task, plan
@@ -56,7 +59,7 @@ def scenes(write_scene):
 def archive(tiny_weights):
     def at(folder):
         options = Options(model=str(tiny_weights))
-        return Archive.open(Path(folder), options), Names(Path(folder))
+        return Archive.open(Records(Path(folder)), options), Names(Path(folder))
 
     return at
 
@@ -116,7 +119,10 @@ def test_the_chunks_of_a_large_scene_go_to_all_workers(
     assert (tmp_path / "clear.tif").read_bytes() == (tmp_path / "quiet.tif").read_bytes()
 
 
-def test_a_scheduler_that_goes_away_ends_the_run_and_the_next_goes_on(cluster, archive, scenes, tmp_path):
+def test_a_scheduler_that_goes_away_ends_the_run_and_the_next_goes_on(
+    cluster, archive, scenes, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(logging.getLogger("distributed.client"), "propagate", True)
     address, scheduler = cluster
     done = 0
     with pytest.raises(ClusterError, match="the scheduler is gone"), remote_workers(address) as workers:
@@ -125,6 +131,7 @@ def test_a_scheduler_that_goes_away_ends_the_run_and_the_next_goes_on(cluster, a
             done += outcome.status == "done"
             scheduler.kill()
     assert 0 < done < SCENES
+    assert caplog.text == ""
     assert _once_nobody_is_at_it(archive, scenes).count("skipped") >= done
     assert made(tmp_path / "clear") == quiet_run(archive, scenes)
 
@@ -157,3 +164,26 @@ def test_wrong_use_is_said_before_anything_starts():
         pass
     with pytest.raises(ClusterError, match=r"--dask nowhere.*no scheduler answers"), reach("nowhere://x", None):
         pass
+
+
+def test_workers_of_one_machine_share_its_cores_and_gpus(monkeypatch):
+    import torch
+
+    every = sorted(os.sched_getaffinity(0))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    def shares(count):
+        with ThreadPoolExecutor(1) as thread:
+            # The same thread again and again: a share must not be a share of a share.
+            return [thread.submit(_share, index, count).result() for index in range(count)]
+
+    assert [gpu for gpu, _ in shares(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert sorted(core for _, cores in shares(len(every)) for core in cores) == every
+    assert all(cores for _, cores in shares(len(every) + 1))
+    assert sorted(os.sched_getaffinity(0)) == every
+    assert Options(device="auto").on("cuda:1").device == "cuda:1"
+    assert Options(device="cpu").on("cuda:1").device == "cpu"
+
+
+def _share(index, count):
+    return workers_module._take_share(index, count), os.sched_getaffinity(0)

@@ -24,7 +24,7 @@ def test_a_template_that_cannot_work_is_refused(template):
 
 def test_two_scenes_of_one_name_are_told_apart_before_anything_runs():
     scenes = [("march/scene.tif",), ("april/scene.tif",)]
-    with pytest.raises(UsageError, match=r"march/scene.tif and april/scene.tif would both become out/scene_clear.tif"):
+    with pytest.raises(UsageError, match=r"march/scene.tif and april/scene.tif would both become scene_clear.tif"):
         plan(scenes, Names(Path("out")))
     assert len({task.output for task in plan(scenes, Names(Path("out"), "{parent}_{stem}.tif"))}) == 2
 

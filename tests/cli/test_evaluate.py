@@ -150,6 +150,16 @@ def test_wrong_use_ends_in_one_line(pairs, weights, tmp_path) -> None:
     assert invoke(*one, "--split", "some").exit_code == 2
 
 
+def test_an_empty_split_names_one_that_is_not(weights, tmp_path) -> None:
+    for role in ("cloudy", "clear"):
+        write_png(tmp_path / role / "one.png", np.full((3, 40, 40), 90, np.uint8))
+    arguments = ("evaluate", "--model", weights[0], "--data", tmp_path, "--dataset", "pairs")
+    assert "none of 1 images is in the test split; `evaluate` judges others with --split train" in str(
+        failure(*arguments)
+    )
+    assert invoke(*arguments, "--split", "train").exit_code == 0
+
+
 def test_a_model_that_lacks_bands_is_named(pairs, tiny_weights, weights, tmp_path) -> None:
     options = {"in_channels": 4, "out_channels": 4, "blocks": 1, "features": 4}
     card = Card("dsen2-cr.nir", "dsen2-cr", options, (*RGB, "nir"), required=("red", "nir"), tile=32, overlap=8)

@@ -118,3 +118,25 @@ def test_a_scene_that_fails_when_its_pixels_are_read_does_not_hide_the_others(in
 
 def test_wrong_use_has_its_own_code(inspect, l2a):
     assert inspect(l2a, "--sensor", "modis").exit_code == 2
+
+
+def test_products_are_shown_at_the_resolution_that_was_asked_for(inspect, products, tmp_path):
+    safe = products.sentinel2(tmp_path, level="L2A", offset=-1000)
+    record = json.loads(inspect(safe, "--resolution", "20", "--json").stdout)
+    assert (record["pixel"], record["width"]) == (20, 60)
+
+
+@pytest.mark.parametrize("command", ["inspect", "mask", "simulate"])
+def test_the_remedy_for_remote_files_is_an_option(command, l2a, tmp_path):
+    output = [] if command == "inspect" else ["-o", str(tmp_path / "out.tif")]
+    words = [command, "/vsigzip//vsicurl/https://example.invalid/a.tif", *output]
+    refused, tried = CliRunner().invoke(app, words), CliRunner().invoke(app, [*words, "--allow-remote"])
+    said = [result.stderr + str(result.exception) for result in (refused, tried)]
+    assert "--allow-remote" in said[0]
+    assert "cannot be opened" in said[1]
+
+
+def test_a_sensor_that_the_file_contradicts_is_refused(inspect, l2a):
+    result = inspect(l2a, "--sensor", "landsat-8-l1")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "--sensor landsat-8-l1, but its tag PRODUCT_TYPE=S2MSI2A says sentinel-2-l2a" in result.stderr

@@ -2,8 +2,13 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import rasterio
+import xarray as xr
 from rio_cogeo.cogeo import cog_validate
+
+import cloudfix
+from cloudfix.errors import MaskError
 
 
 def _cloudfix(*arguments):
@@ -46,3 +51,21 @@ def test_nothing_to_tell_cloud_by_is_one_line(write_scene, tmp_path):
     assert len(result.stderr.strip().splitlines()) == 1
     assert "nosuch" in result.stderr
     assert not (tmp_path / "m.tif").exists()
+
+
+def test_a_product_is_masked_on_the_grid_that_was_asked_for(products, tmp_path):
+    safe = products.sentinel2(tmp_path, level="L2A", offset=-1000)
+    result = _cloudfix("mask", safe, "-o", tmp_path / "m.tif", "--resolution", "20")
+    assert result.returncode == 0, result.stderr
+    with rasterio.open(tmp_path / "m.tif") as made:
+        assert (made.shape, made.res, made.tags()["CLOUDFIX_MASK"]) == ((60, 60), (20, 20), "SCL")
+
+
+def test_what_thickness_lacks_is_named(write_scene, tmp_path, monkeypatch):
+    monkeypatch.setattr("cloudfix.models.registry._files", dict)
+    scene = cloudfix.open_scene(write_scene())
+    with pytest.raises(MaskError, match=r"--thickness: the weights scpm.rgb are not installed; .*--mask FILE"):
+        cloudfix.cloud_mask(scene, thickness=True)
+    mask = xr.zeros_like(scene[0], dtype="uint8")
+    with pytest.raises(MaskError, match=r"--thickness: the bands B04, B08 hold no blue, green, which scpm.rgb needs"):
+        cloudfix.cloud_mask(scene.sel(band=["B04", "B08"]), mask=mask, thickness=True)

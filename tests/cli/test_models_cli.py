@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +16,7 @@ from typer.testing import CliRunner
 from cloudfix import open_scene, restore
 from cloudfix.cli.models import app
 from cloudfix.errors import CloudfixError, ModelError, UsageError
-from cloudfix.models import load, read_card, registry
+from cloudfix.models import load, read_card, registry, save
 from cloudfix.sensors import SLOTS
 
 if TYPE_CHECKING:
@@ -162,3 +165,42 @@ def test_list_prints_a_line_for_each_set_of_weights(tiny_weights: Path, monkeypa
     (line,) = invoke("list").stdout.splitlines()
     assert line.split("\t") == ["aca-crnet.tiny", "aca-crnet", "13 bands + vv/vh", "tile 64, overlap 16", "unknown"]
     assert [record["name"] for record in json.loads(invoke("list", "--json").stdout)] == ["aca-crnet.tiny"]
+
+
+@pytest.fixture
+def research_weights(tmp_path: Path, tiny_weights: Path) -> Path:
+    network, card = load(tiny_weights)
+    path = tmp_path / "research.safetensors"
+    figures = {"steps": 9.0, "test/real/copy/psnr": 20.123, "test/real/copy/mae": 0.5, "test/real/network/psnr": 1.0}
+    save(path, network, replace(card, licence="research use, its images state no licence", metrics=figures))
+    return path
+
+
+def test_metrics_are_shown_a_line_for_each_method(research_weights: Path) -> None:
+    lines = invoke("show", research_weights).stdout.splitlines()
+    assert lines[-4:] == [
+        "metrics:",
+        "  training: steps 9",
+        "  test/real/copy: psnr 20.123, mae 0.5",
+        "  test/real/network: psnr 1",
+    ]
+    assert json.loads(invoke("show", research_weights, "--json").stdout)["metrics"]["test/real/copy/mae"] == 0.5
+
+
+def test_weights_for_research_only_are_marked(research_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_files", lambda: {"aca-crnet.tiny": research_weights})
+    (line,) = invoke("list").stdout.splitlines()
+    assert line.split("\t")[-1] == "! research use, its images state no licence"
+
+
+def test_a_run_says_once_that_weights_are_for_research_only(
+    research_weights: Path, write_scene: Any, tmp_path: Path
+) -> None:
+    write_scene(60, 60, name="a.tif")
+    write_scene(60, 60, name="b.tif")
+    said = "aca-crnet.tiny: its licence says: research use, its images state no licence"
+    for words in (("a.tif", "-o", "out.tif"), ("a.tif", "b.tif", "--out-dir", "clear")):
+        command = [sys.executable, "-m", "cloudfix", "run", *words, "--model", str(research_weights)]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert result.stderr.count(f"note: {said}") == 1

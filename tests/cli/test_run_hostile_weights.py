@@ -85,6 +85,7 @@ def test_a_checkpoint_that_is_a_program_is_not_imported(make, mark, tmp_path):
 @given(
     st.one_of(
         st.binary(max_size=200),
+        st.just(struct.pack("<Q", 9000) + b"[" * 9000),
         st.builds(
             lambda n, text: struct.pack("<Q", n) + text.encode(), st.integers(0, 2**64 - 1), st.text(max_size=80)
         ),

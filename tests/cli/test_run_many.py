@@ -195,6 +195,7 @@ def test_a_name_that_gdal_cannot_take_costs_one_scene(run, small, tmp_path):
     result = run("-", stdin=os.fsencode(latin) + b"\nb.tif\n", code=1)
     assert result.stdout == "clear/b_clear.tif\n"
     assert counts(result.stderr) == (2, 1, 0, 1)
+    assert "check the name" in result.stderr
 
 
 def test_pages_and_items_of_many(run, small, tmp_path):

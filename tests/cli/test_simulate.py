@@ -120,3 +120,9 @@ def test_an_error_is_one_line_on_stderr(tmp_path):
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
     assert "nosuch.tif" in result.stderr
+
+
+def test_a_product_is_taken_as_it_was_downloaded(simulate, products, tmp_path):
+    simulate(products.sentinel2(tmp_path), "-o", "out.tif", "--resolution", "20", *OPTIONS)
+    with rasterio.open(tmp_path / "out.tif") as made:
+        assert (made.count, made.shape) == (13, (60, 60))

@@ -200,3 +200,21 @@ def corners(position: float, size: int) -> list[tuple[int, float]]:
 def test_importing_the_room_does_not_import_torch() -> None:
     code = "import sys, cloudfix.models; cloudfix.models.list_weights(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["dsen2-cr", "aca-crnet"])
+def test_a_gated_skip_begins_nearly_as_the_plain_one_and_can_shut_the_input_out(name: str) -> None:
+    torch.manual_seed(0)
+    options = {"in_channels": 5, "out_channels": 3, "blocks": 4, "features": 8}
+    plain, gated = create(name, **options), create(name, **options, skip="gated")
+    weights = plain.state_dict()
+    for key in ("refine.weight", "refine.bias"):
+        weights[key] = torch.cat([weights[key], torch.zeros_like(weights[key])])
+    gated.load_state_dict(weights)
+    x = torch.rand(2, 5, 16, 16)
+    with torch.no_grad():
+        added = plain(x) - x[:, -3:]
+        torch.testing.assert_close(gated(x), 0.98 * x[:, -3:] + added, atol=0.003, rtol=0)
+        gated.refine.bias[3:] = -50
+        # Whatever the input is, none of it is left but what the network adds.
+        torch.testing.assert_close(gated(x), added)

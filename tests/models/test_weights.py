@@ -101,6 +101,12 @@ def test_card_of_another_network_is_refused(saved: Path, network: torch.nn.Modul
     assert "\n" not in str(raised.value)
 
 
+def test_more_blocks_than_tensors_are_not_built(saved: Path, network: torch.nn.Module, card: Card) -> None:
+    save(saved, network, dataclasses.replace(card, options={**card.options, "blocks": 10**9}))
+    with pytest.raises(ModelError, match=r"the card says blocks=1000000000, but there are \d+ tensors; import it anew"):
+        load(saved)
+
+
 def test_card_is_read_without_the_tensors(saved: Path) -> None:
     content = saved.read_bytes()
     length = struct.unpack("<Q", content[:8])[0]
@@ -140,7 +146,12 @@ def test_weights_of_the_package_are_in_the_licence_beside_them() -> None:
         assert any(name in line and licence in line for line in terms.splitlines())
 
 
-def test_default_is_for_multispectral_scenes_alone() -> None:
+def test_the_default_depends_on_the_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     assert registry.default_for(("blue", "green", "red", "nir08", "")) == registry.MULTISPECTRAL
+    with pytest.raises(ModelError, match=r"green, red only; .* --model FILE"):
+        registry.default_for(("red", "green"))
+    monkeypatch.setattr(registry, "_files", lambda: {registry.COLOUR: Path("there")})
+    assert registry.default_for(("red", "green", "blue")) == registry.COLOUR
+    monkeypatch.setattr(registry, "_files", dict)
     with pytest.raises(ModelError, match=r"blue, green, red only; .* --model FILE"):
         registry.default_for(("red", "green", "blue"))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import rasterio.shutil
+from affine import Affine
 from rasterio.vrt import WarpedVRT
 
 from cloudfix.errors import MaskError, SceneError
@@ -330,3 +331,17 @@ def test_a_file_that_may_not_be_read(raster, dn):
     path = raster("a.tif", dn(1))
     path.chmod(0)
     assert "no permission to read it" in refused(path)
+
+
+def test_pixels_without_an_area_are_refused(tmp_path):
+    path = tmp_path / "flat.tif"
+    profile = {"driver": "GTiff", "width": 8, "height": 8, "count": 3, "dtype": "uint8", "crs": "EPSG:32632"}
+    with rasterio.open(path, "w", **profile, transform=Affine(10, 5, 5e5, 5, -10, 5e6)) as file:
+        file.write(np.ones((3, 8, 8), np.uint8))
+    # As damage leaves it: rasterio itself does not write such a transform.
+    content = path.read_bytes()
+    row = np.array([10.0, 5.0]).tobytes()
+    assert content.count(row) == 1
+    path.write_bytes(content.replace(row, np.zeros(2).tobytes()))
+    with pytest.raises(SceneError, match=r"flat\.tif: its pixels have no area on the ground; the file is damaged"):
+        open_scene(path, sensor="rgb")

@@ -53,3 +53,20 @@ def test_rasters_of_other_things_are_refused(open_as_mask, values, said):
         open_as_mask(values)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("elsewhere.tif", "elsewhere.tif: no such file; expected a raster (0 clear, 1 cloud, 2 shadow), thickness"),
+        ("empty.tif", "empty.tif: is empty"),
+        ("https://example.invalid/m.tif?key=1", "https://example.invalid/m.tif: is not a file on disk; download it"),
+    ],
+)
+def test_what_is_no_file_of_a_mask_names_the_option(raster, dn, tmp_path, monkeypatch, name, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.tif").touch()
+    scene = open_scene(raster("a.tif", dn(1)), sensor="sentinel-2-l2a", bands=["B02"])
+    with pytest.raises(MaskError) as refused:
+        open_mask(name, scene)
+    assert str(refused.value).startswith(f"--mask {said}")

@@ -220,8 +220,17 @@ def test_an_archive_has_the_pixels_of_its_folder(products, l2a, landsat1):
 def test_other_options_still_hold(l1c):
     with pytest.raises(UsageError, match="--resolution 0: expected a positive"):
         open_scene(l1c, resolution=0)
-    scene = open_scene(l1c, sensor="sentinel-2-l2a", bands=["B02", "B03"])
-    assert facts(scene) == ("sentinel-2-l2a", {1e-4}, {0.0})
+    scene = open_scene(l1c, sensor="sentinel-2-l1c", bands=["B02", "B03"])
+    assert facts(scene) == ("sentinel-2-l1c", {1e-4}, {0.0})
+
+
+def test_a_product_is_not_of_another_sensor(l1c, landsat1):
+    for product, sensor, said in (
+        (l1c, "sentinel-2-l2a", "a product of Sentinel-2 L1C"),
+        (landsat1, "landsat-8-l2", "a product of Landsat-8/9 Level-1"),
+    ):
+        with pytest.raises(SceneError, match=f"--sensor {sensor}, but this is {said}; leave --sensor out"):
+            open_scene(product, sensor=sensor)
 
 
 def test_the_output_names_the_product_once(l2a, tmp_path):
@@ -342,3 +351,31 @@ def test_a_folder_of_anything_else(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(SceneError, match=r"is a folder of no product that is known .*; name the rasters in it"):
         open_scene(tmp_path)
+
+
+def test_a_real_landsat_scene(products, real_data, tmp_path):
+    product = tmp_path / "LC08_L1TP_021039_20170603_20170616_01_T1"
+    product.mkdir()
+    for path in (real_data / "scene_l8_cloudy").glob("*.tif"):
+        shutil.copy(path, product / f"{product.name}_{path.stem.removeprefix('l8_')}.TIF")
+    (product / f"{product.name}_MTL.txt").write_text("SUN_ELEVATION = 66.2\n")
+    scene = open_scene(product)
+    assert (scene.shape, scene.attrs["quality_band"]) == ((9, 603, 627), "BQA")
+    assert facts(scene)[1] == {2e-5 * sun_factor(66.2)}
+    with rasterio.open(real_data / "scene_l8_cloudy" / "l8_B4.tif") as red:
+        np.testing.assert_array_equal(scene.sel(band="B4").values, red.read(1))
+
+
+def test_a_real_item_of_jpeg2000(products, real_data, tmp_path):
+    """Georeferenced by files beside them, as the L2A scenes are."""
+    name = "S2A_33TWL_20230818_0_L2A"
+    assets = {}
+    for key, band in (("blue", "B02"), ("green", "B03"), ("red", "B04"), ("nir", "B08"), ("scl", "SCL")):
+        for path in (real_data / "scenes_l2a_120m").glob(f"{name}_{band}.jp2*"):
+            shutil.copy(path, tmp_path)
+        assets[key] = {"href": f"./{name}_{band}.jp2", "type": "image/jp2", "eo:bands": [{"name": key}]}
+    properties = {"earthsearch:boa_offset_applied": True}
+    scene = open_scene(products.stac_item(tmp_path / f"{name}.json", assets, properties))
+    assert (scene.shape, scene.rio.crs.to_epsg()) == ((5, 915, 915), 32633)
+    assert facts(scene) == ("sentinel-2-l2a", {1e-4}, {0.0})
+    assert (scene.sel(band="SCL") == 9).mean() > 0.1

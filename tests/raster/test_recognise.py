@@ -137,6 +137,46 @@ def test_options_win_over_descriptions(raster, dn):
     assert recognised(scene) == ("landsat-8-l2", ("B5", "B4"), ("nir08", "red"))
 
 
+@pytest.mark.parametrize(
+    ("descriptions", "tags", "sensor", "said"),
+    [
+        (L1C, {}, "landsat-8-l1", "bands are named B01, B02, B03, B04 … as Sentinel-2's"),
+        (("B8", "B8A"), {}, "landsat-8-l2", "bands are named B8A as Sentinel-2's"),
+        (("SR_B2", "SR_B5"), {}, "landsat-8-l1", "bands are named SR_B2, SR_B5 as Landsat Level-2's"),
+        (("B2", "QA_PIXEL"), {}, "sentinel-2-l2a", "bands are named QA_PIXEL as Landsat's"),
+        (("blue", "red"), {"PRODUCT_TYPE": "S2MSI1C"}, "landsat-8-l1", "PRODUCT_TYPE=S2MSI1C says sentinel-2-l1c"),
+        (("blue", "red"), {"PRODUCT_TYPE": "S2MSI1C"}, "sentinel-2-l2a", "PRODUCT_TYPE=S2MSI1C says sentinel-2-l1c"),
+        (("B2", "B3"), {"SPACECRAFT_ID": "LANDSAT_9"}, "sentinel-2-l1c", "SPACECRAFT_ID=LANDSAT_9 says landsat-8"),
+        (("blue", "red"), {"CLOUDFIX_SENSOR": "landsat-8-l1"}, "landsat-8-l2", "CLOUDFIX_SENSOR=landsat-8-l1 says"),
+    ],
+)
+def test_a_sensor_that_the_file_contradicts_is_refused(raster, dn, descriptions, tags, sensor, said):
+    path = raster("a.tif", dn(len(descriptions)), descriptions=descriptions, tags=tags)
+    with pytest.raises(SceneError) as refused:
+        open_scene(path, sensor=sensor)
+    assert f"a.tif: --sensor {sensor}, but" in str(refused.value)
+    assert said in str(refused.value)
+    assert "leave --sensor out" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "tags", "sensor"),
+    [
+        (("B2", "B3", "B4"), {}, "landsat-8-l2"),
+        (("B2", "B3", "B4"), {}, "sentinel-2-l2a"),
+        (("blue", "red"), {"SOURCE": "registered to Sentinel-2"}, "landsat-8-l2"),
+        # of the product that a surface reflectance was made from
+        (("blue", "red"), {"PRODUCT_URI": "S2A_MSIL1C_20200527T100031.SAFE"}, "sentinel-2-l2a"),
+        ((*L2A, "SCL"), {"PRODUCT_TYPE": "S2MSI2A"}, "sentinel-2-l2a"),
+        ((*L1C, "SCL"), {}, "sentinel-2-l1c"),
+    ],
+)
+def test_a_sensor_that_nothing_contradicts_is_taken(raster, dn, descriptions, tags, sensor):
+    path = raster("a.tif", dn(len(descriptions)), descriptions=descriptions, tags=tags)
+    assert SceneInfo.of(open_scene(path, sensor=sensor)).sensor == sensor
+
+
 def test_a_level_that_nothing_states_is_said(raster, dn):
     path = raster("a.tif", dn(4), descriptions=("B02", "B03", "B04", "B08"))
     with pytest.warns(CloudfixWarning, match="taken as L2A"):

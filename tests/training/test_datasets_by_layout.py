@@ -97,6 +97,20 @@ def test_ambiguous_and_unknown_layouts_list_the_names(dataset_files: Any) -> Non
         open_dataset("rice3", dataset_files.root, "train")
 
 
+def test_pairs_beside_other_images_are_no_scenes(dataset_files: Any) -> None:
+    dataset_files.sentinel_2("scene.tif")
+    dataset_files.pairs("mine", range(5), "cloudy", "clear")
+    with pytest.raises(DataError, match=r"is no data set itself, but has pairs in mine; name such a folder"):
+        open_dataset(None, dataset_files.root, "train")
+    assert open_dataset(None, dataset_files.root / "mine", "train").name == "pairs"
+
+
+@pytest.mark.parametrize("folder", ["in/a/folder", "mine/train"])
+def test_what_is_recognised_as_pairs_is_opened(dataset_files: Any, folder: str) -> None:
+    dataset_files.pairs(folder, range(5), "cloudy", "clear")
+    assert open_dataset(None, dataset_files.root, "train").name == "pairs"
+
+
 def test_every_promised_name_is_there() -> None:
     promised = {
         "rice",

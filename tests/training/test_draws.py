@@ -190,6 +190,18 @@ def test_one_sar_channel_is_lost_half_as_often_as_both() -> None:
     assert lost[1] == pytest.approx(60, abs=25)
 
 
+def test_real_cloud_comes_denser_and_thinner_over_the_same_ground(pairs: InMemory) -> None:
+    crops = batch(Draws(pairs, Data(crop=16, cloud_gain=0.5), CARD, 0), range(12))
+    factors = []
+    for cloudy, clear in zip(crops.cloudy, crops.clear, strict=True):
+        under = cloudy != clear
+        factor = ((cloudy - clear) / (0.8 - clear))[under]
+        assert factor.std() < 1e-4
+        factors.append(float(factor.mean()))
+    assert np.exp(-0.5) < min(factors) < 0.85
+    assert 1.2 < max(factors) < np.exp(0.5)
+
+
 def test_sar_varies_within_what_the_recipe_says(pairs: InMemory) -> None:
     pairs.samples = [replace(one, sar=np.full_like(one.sar, -12)) for one in pairs.samples]
     gained = batch(Draws(pairs, Data(crop=16, sar_gain=2), CARD, 0), range(8)).sar

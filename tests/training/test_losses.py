@@ -60,7 +60,17 @@ def test_carl_of_a_recipe_is_l1_where_nobody_knows_the_mask() -> None:
     assert build(Loss(name="carl", weight=0))(outputs(3.0)[0], truth(mask=0)) == 0
 
 
-@pytest.mark.parametrize("loss", [Loss(), Loss(name="carl"), Loss(name="thiefcloud")], ids=lambda loss: loss.name)
+@pytest.mark.parametrize("name", ["l1", "carl"])
+def test_the_squared_error_is_added(name: str) -> None:
+    plain, squared = (build(Loss(name=name, square=square))(outputs(2.0)[0], truth()) for square in (0, 0.5))
+    assert squared - plain == pytest.approx(0.5 * 2**2)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [Loss(), Loss(square=1), Loss(name="carl"), Loss(name="carl", square=1), Loss(name="thiefcloud")],
+    ids=lambda loss: f"{loss.name}-{loss.square}",
+)
 def test_slots_that_were_not_shown_do_not_count(loss: Loss) -> None:
     given = outputs(1.0, 1.0, 1.0)
     everywhere = build(loss)(given, truth())

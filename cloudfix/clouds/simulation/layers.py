@@ -156,7 +156,7 @@ class Droplets:
         edge: (B, 1, 1, 1) value of the noise where the cloud begins.
         top: (B, 1, 1, 1) its highest value.
         depth: (B, 1, 1, 1) optical depth there.
-        steepness: (B, 1, 1, 1) from 0.3, a peak, to 10, a plateau.
+        steepness: (B, 1, 1, 1) from 0.2, a peak, to 5, a plateau.
         light: of it.
         drift: how the bands see it.
         tallness: (B, 1, 1, 1) how much faster than the rest drifts what stands a standard deviation higher.
@@ -183,7 +183,7 @@ class Droplets:
             draws.key(),
             wavelength,
             recipe.wavelength[1],
-            falloff=(draws.uniform(0.58, 0.75), draws.uniform(0.44, 0.58)),
+            falloff=(draws.uniform(0.58, 0.75), draws.uniform(0.56, 0.70)),
             billow=draws.uniform(-0.7, 0.8).clamp_min(0),
             stretch=draws.geometric(1 / LARGEST_STRETCH, LARGEST_STRETCH),
         )
@@ -194,7 +194,7 @@ class Droplets:
             edge,
             top,
             depth=draws.geometric(*recipe.depth) * draws.chance(recipe.cloud),
-            steepness=draws.geometric(0.3, 10.0),
+            steepness=draws.geometric(0.2, 5.0),
             light=cloud_light(draws, slots, recipe),
             drift=Drift.draw(draws, slots, recipe, height, recipe.height[1]),
             tallness=draws.uniform(0, 0.5),
@@ -263,7 +263,8 @@ def _within(depth: Tensor, seen: Tensor) -> Tensor:
 
 def _scatter(scene: Seen, depth: Tensor, cloud: CloudLight, lit: Tensor | None = None) -> None:
     """Lay a scattering layer on top: of the light, √(1 − back) gets through one way, but detail only by t."""
-    back = (depth * -cloud.backward).expm1_().neg_()
+    back = depth * cloud.backward
+    back /= 1 + back
     through = depth.neg().exp_()
     diffuse = (1 - back).square_()
     scene.light.mul_(diffuse)

@@ -1,10 +1,10 @@
 """How cloud, haze and shadow look in each band.
 
 Of a layer of optical depth τ, t = exp(−τ) of the ground's detail comes through. Droplets throw most light onwards:
-only a share b = 1 − exp(−β·τ) comes back, with β about 0.1, and (1 − b)² of the ground's mean light J̄ comes through
-both ways. So I = J·t + A·(1 − t) with A·(1 − t) = A∞·b + J̄·((1 − b)² − t): thin cloud hides detail long before it is
-bright, and thick cloud grows brighter where the ground has long gone. Ranges are those of the cloudy pixels of real
-images (docs/simulation.md).
+only a share b = β·τ / (1 + β·τ) comes back, as between two streams (Bohren 1987), with β about 0.1, and (1 − b)² of
+the ground's mean light J̄ comes through both ways. So I = J·t + A·(1 − t) with A·(1 − t) = A∞·b + J̄·((1 − b)² − t):
+thin cloud hides detail long before it is bright, and thick cloud grows brighter where the ground has long gone. Ranges
+are those of the cloudy pixels of real images (docs/simulation.md).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _REFERENCE = 0.55
 
 _DRY: Mapping[str, float] = MappingProxyType(
     {
-        "coastal": 0.97, "blue": 0.97, "green": 0.94, "red": 1.0, "rededge071": 1.05, "rededge075": 1.12,
+        "coastal": 0.96, "blue": 0.96, "green": 0.94, "red": 1.0, "rededge071": 1.05, "rededge075": 1.12,
         "rededge078": 1.16, "nir": 1.16, "nir08": 1.17, "nir09": 0.75, "cirrus": 0.05, "swir16": 1.1, "swir22": 1.1,
     }
 )  # fmt: skip
@@ -65,7 +65,7 @@ _DELAYS: Mapping[str, float] = MappingProxyType(
 The shifts between bands of real cloud follow them (docs/simulation.md).
 """
 
-_BACKWARD = (0.05, 0.2)
+_BACKWARD = (0.04, 0.15)
 """Share of the light that droplets throw back, per optical depth; most goes on, but without the ground's detail."""
 
 _BACKWARD_OF_ICE = (0.08, 0.3)

@@ -42,7 +42,7 @@ class CloudRecipe:
         cloud: share of images with cloud of droplets; the others have haze or cirrus only, or stay clear.
         haze: share with haze.
         cirrus: share with cirrus.
-        cover: share of the image under that cloud; above 1 leaves no clear pixel, and less and less thin ones.
+        cover: share of the image under that cloud; above 1 leaves no clear pixel, and fewer thin ones.
         depth: optical depth of its densest part: 1 leaves 37 % of the ground's detail, 5 nothing, 30 is white.
         haze_depth: mean optical depth of haze at 550 nm.
         cirrus_depth: mean optical depth of cirrus.
@@ -64,15 +64,15 @@ class CloudRecipe:
     haze: float = 0.35
     cirrus: float = 0.25
     cover: tuple[float, float] = (0.1, 1.3)
-    depth: tuple[float, float] = (0.7, 50.0)
+    depth: tuple[float, float] = (2.0, 80.0)
     haze_depth: tuple[float, float] = (0.05, 0.8)
     cirrus_depth: tuple[float, float] = (0.03, 0.7)
-    brightness: tuple[float, float] = (0.5, 1.1)
+    brightness: tuple[float, float] = (0.6, 1.2)
     haze_brightness: tuple[float, float] = (0.2, 0.6)
     shadow: tuple[float, float] = (0.5, 0.9)
     wavelength: tuple[float, float] = (24.0, 256.0)
     parallax: float = 1.0
-    height: tuple[float, float] = (400.0, 6000.0)
+    height: tuple[float, float] = (900.0, 6000.0)
     sun_elevation: tuple[float, float] = (25.0, 70.0)
     sun_azimuth: tuple[float, float] = (0.0, 360.0)
     pixel: float = 10.0
@@ -137,13 +137,13 @@ PRESETS: Mapping[str, CloudRecipe] = MappingProxyType(
             haze=1.0,
             cirrus=0.3,
             cover=(0.3, 1.5),
-            depth=(0.2, 2.5),
+            depth=(0.2, 3.0),
             haze_depth=(0.02, 1.0),
             haze_brightness=(0.35, 0.8),
             shadow=(0.0, 0.3),
             wavelength=(64.0, 384.0),
         ),
-        "thick": CloudRecipe(cloud=1.0, haze=0.0, cirrus=0.0, cover=(0.1, 1.0), depth=(8.0, 60.0)),
+        "thick": CloudRecipe(cloud=1.0, haze=0.0, cirrus=0.0, cover=(0.1, 1.0), depth=(10.0, 100.0)),
         "all": CloudRecipe(),
     }
 )

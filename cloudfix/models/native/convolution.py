@@ -32,8 +32,8 @@ def transform(weight: Tensor) -> Tensor:
         for other in points:
             scale /= point - other if other != point else 1.0
         rows.append([scale * point**power for power in range(3)])
-    matrix = torch.tensor([*rows, [0.0, 0.0, 1.0]], dtype=torch.float64)
-    at_points = torch.einsum("yi,xj,ocij->yxco", matrix, matrix, weight.double()).flatten(0, 1)
+    matrix = torch.tensor([*rows, [0.0, 0.0, 1.0]])
+    at_points = torch.einsum("yi,xj,ocij->yxco", matrix, matrix, weight.float()).flatten(0, 1)
     out_channels, in_channels = weight.shape[:2]
     padded = pad(at_points, round_up(in_channels, LANES), round_up(out_channels, LANES))
     return torch.cat([pack(block).flatten() for block in torch.split(padded, WIDE, dim=-1)])

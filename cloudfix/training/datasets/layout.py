@@ -140,11 +140,20 @@ def role_folders(root: Path) -> dict[str, Path]:
 
 
 def has_pairs(root: Path) -> bool:
-    """Whether a folder holds pairs, by its layout alone."""
+    """Whether `find_pairs` would look for pairs here with success, by the layout alone."""
+    root = _unwrapped(root)
+    splits = [folder for folder in _folders(root) if folder.name.lower() in _SPLITS]
+    return any(map(_has_roles, splits or [root]))
+
+
+def folders_with_pairs(root: Path) -> list[Path]:
+    """The folders in a folder that hold pairs themselves."""
+    return [folder for folder in _folders(root) if has_pairs(folder)]
+
+
+def _has_roles(folder: Path) -> bool:
     roles = {"cloudy", "clear"}
-    if roles <= role_folders(root).keys():
-        return True
-    return roles <= {_key_and_role(path)[1] for path in images_in(root)}
+    return roles <= role_folders(folder).keys() or roles <= {_key_and_role(path)[1] for path in images_in(folder)}
 
 
 def images_in(folder: Path) -> list[Path]:

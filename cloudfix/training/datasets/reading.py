@@ -43,8 +43,8 @@ def read_bands(
     except (RasterioError, OSError) as reason:
         text = " ".join(str(reason.__cause__ or reason).split())
         raise DataError(
-            f"{path}: cannot be read: damaged, truncated or gone ({text}); copy it again, or leave it out with "
-            "data.unreadable=skip"
+            f"{path}: cannot be read: damaged, truncated or gone ({text}); copy it again, or leave it out: "
+            "evaluate --skip-unreadable, train data.unreadable=skip"
         ) from None
     except IndexError:
         raise DataError(f"{path}: lacks band {max(indexes or (1,))}; check what kind of file it is") from None

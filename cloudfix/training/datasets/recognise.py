@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloudfix.errors import DataError
-from cloudfix.training.datasets.layout import check_folder, has_pairs, role_folders
+from cloudfix.training.datasets.layout import check_folder, folders_with_pairs, has_pairs, role_folders
 from cloudfix.training.datasets.pairs import LEVELS
 from cloudfix.training.datasets.scene_files import has_scenes
 from cloudfix.training.datasets.sen12mscr import is_sen12mscr
@@ -30,7 +30,7 @@ def recognise(root: Path, names: Sequence[str]) -> str:
     if root.is_file():
         return "scenes"
     check_folder(root)
-    found = _special(root) or (["pairs"] if _paired(root) else ["scenes"] if has_scenes(root) else [])
+    found = _special(root) or _usual(root)
     if len(found) == 1:
         return found[0]
     what = f"looks like {' and '.join(found)}" if found else "is laid out as no known data set"
@@ -56,5 +56,13 @@ def _special(root: Path) -> list[str]:
     return found
 
 
-def _paired(root: Path) -> bool:
-    return has_pairs(root) or any(has_pairs(folder) for folder in root.iterdir() if folder.is_dir())
+def _usual(root: Path) -> list[str]:
+    if has_pairs(root):
+        return ["pairs"]
+    if below := folders_with_pairs(root):
+        # As scenes, their cloudy images would be taken for clear ones.
+        raise DataError(
+            f"{root}: is no data set itself, but has pairs in {', '.join(folder.name for folder in below)}; name such "
+            "a folder as the data, or the data set that all of it is"
+        )
+    return ["scenes"] if has_scenes(root) else []

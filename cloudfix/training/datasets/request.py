@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -51,7 +52,11 @@ class Request:
         chosen = [item for item, split in zip(items, splits, strict=True) if split == self.split]
         if not chosen:
             raise DataError(
-                f"{self.root}: none of {len(items)} images is in the {self.split} split; name regions for it, "
-                "data.validation=[…] or data.test=[…]"
+                f"{self.root}: none of {len(items)} images is in the {self.split} split; `evaluate` judges others with "
+                f"--split {_largest(splits)}, `train` takes the regions that data.validation=[…] and data.test=[…] name"
             )
         return chosen
+
+
+def _largest(splits: Sequence[Split]) -> Split:
+    return Counter(splits).most_common(1)[0][0] if splits else "train"
