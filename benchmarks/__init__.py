@@ -1,1 +1,1 @@
-"""Timings and memory of whole commands, as ratios against a reference in the same run."""
+"""What the docs quote: times and memory as ratios within one run, and how real simulated cloud looks."""

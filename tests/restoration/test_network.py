@@ -36,7 +36,7 @@ def small_device(tiny_weights, monkeypatch):
 
         monkeypatch.setattr(network, "_module", run)
         tiles = np.random.default_rng(0).random((8, 32, 32), np.float32)
-        return network, {slot: tiles for slot in card.slots}, given
+        return network, dict.fromkeys(card.slots, tiles), given
 
     return build
 

@@ -81,9 +81,7 @@ def settle(problems: Sequence[str], *, root: Path, total: int, unreadable: Unrea
         return
     count = f"{len(problems)} of {total}"
     if unreadable == "refuse":
-        remedy = (
-            "mend or remove what is wrong, or leave it out: evaluate --skip-unreadable, train data.unreadable=skip"
-        )
+        remedy = "mend or remove what is wrong, or leave it out: evaluate --skip-unreadable, train data.unreadable=skip"
         raise DataError(f"{problems[0]} [{count} in {root} have something wrong]; {remedy}")
     more = " …" if len(problems) > _SHOWN else ""
     warnings.warn(f"{root}: {count} left out: {' | '.join(problems[:_SHOWN])}{more}", CloudfixWarning, stacklevel=3)

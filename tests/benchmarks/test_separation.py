@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.realism.separation import VISIBLE, area, describe, separability
 from cloudfix.errors import DataError
-from cloudfix.evaluation.separation import VISIBLE, area, describe, separability
 
 
 def tiles(count: int, seed: int, *, tint: float = 1.0) -> list[np.ndarray]:

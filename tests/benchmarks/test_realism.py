@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.realism import __main__ as realism
+from benchmarks.realism.__main__ import REAL, SIMULATED, TRANSPLANTED, rules_table, scenes, separation_table
+from benchmarks.realism.separation import VISIBLE
 from cloudfix.clouds.simulation import CloudRecipe, overlay
 from cloudfix.errors import DataError
-from cloudfix.evaluation import realism
-from cloudfix.evaluation.realism import REAL, SIMULATED, TRANSPLANTED, rules_table, scenes, separation_table
-from cloudfix.evaluation.separation import VISIBLE
 from cloudfix.sensors import SLOTS
 from cloudfix.training.datasets import Sample
 

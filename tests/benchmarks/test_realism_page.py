@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import rasterio
 
-from cloudfix.evaluation.page import SIDE, write_page
+from benchmarks.realism.page import SIDE, write_page
 
 
 def pictures(path, sizes, above=0.0, below=1.0):

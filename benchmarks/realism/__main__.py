@@ -1,4 +1,4 @@
-"""`python -m cloudfix.evaluation.realism --data DIR`: simulated cloud beside the real cloud of a data set.
+"""`python -m benchmarks.realism --data DIR`: simulated cloud beside the real cloud of a data set.
 
 Each pair's own clear image gets simulated cloud that is about as much as the real: ground and amount tell nothing.
 Printed are how well a classifier tells the two apart, and how much of each the DSen2-CR rules find; next to them the
@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from benchmarks.realism.page import write_page
+from benchmarks.realism.separation import VISIBLE, Described, area, describe, separability
 from cloudfix.clouds import spectral
 from cloudfix.clouds.simulation import PRESETS, CloudRecipe, overlay
 from cloudfix.clouds.transplant import transplant
 from cloudfix.errors import CloudfixError, CloudfixWarning, DataError
 from cloudfix.evaluation.cases import cloudy_pixels
-from cloudfix.evaluation.page import write_page
-from cloudfix.evaluation.separation import VISIBLE, Described, area, describe, separability
 from cloudfix.sensors import SLOTS
+from cloudfix.training.datasets import open_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -214,9 +215,6 @@ def _found_by_rules(found: Sequence[Scene], kind: str) -> list[float | None]:
 
 def _samples(name: str | None, root: Path) -> list[Sample]:
     """All images of a data set, of whatever split."""
-    # Only this command needs the room above.
-    from cloudfix.training.datasets import open_dataset
-
     found: list[Sample] = []
     refused: DataError | None = None
     for split in ("train", "validation", "test"):
@@ -234,7 +232,7 @@ def _samples(name: str | None, root: Path) -> list[Sample]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m cloudfix.evaluation.realism", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.realism", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of a data set with real cloud")
     parser.add_argument("--dataset", help="its name, where the layout does not tell")
     parser.add_argument("--clouds", default="all", choices=list(PRESETS), help="the preset to compare")

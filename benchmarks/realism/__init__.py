@@ -1,0 +1,1 @@
+"""Whether simulated cloud looks like cloud: `python -m benchmarks.realism`."""
