@@ -45,7 +45,7 @@ FULL_WEIGHT = 255
 MAX_BUFFER = 200
 SHADOW_REACH = 64
 """Pixels between a cloud and what the spectral rules may call its shadow; dark land further off is dark land."""
-CLOUD_THICKNESS = 0.15
+CLOUD_THICKNESS = 0.5
 """Thickness from which the thickness network's answer counts as cloud."""
 CASTER_SIDE = 9
 """Pixels that a cloud needs each way to cast such a shadow: roofs and beaches are smaller."""

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+from rasterio.transform import from_origin
 from rio_cogeo.cogeo import cog_validate
 
 import cloudfix
@@ -69,3 +71,24 @@ def test_what_thickness_lacks_is_named(write_scene, tmp_path, monkeypatch):
     mask = xr.zeros_like(scene[0], dtype="uint8")
     with pytest.raises(MaskError, match=r"--thickness: the bands B04, B08 hold no blue, green, which scpm.rgb needs"):
         cloudfix.cloud_mask(scene.sel(band=["B04", "B08"]), mask=mask, thickness=True)
+
+
+def test_a_picture_gets_its_mask_from_the_thickness_weights_that_come_along(tmp_path):
+    values = np.full((3, 96, 96), 60, np.uint8)
+    values[:, 30:70, 20:60] = 245
+    place = {"crs": "EPSG:32632", "transform": from_origin(5e5, 5e6, 10, 10), "photometric": "RGB"}
+    with rasterio.open(tmp_path / "rgb.tif", "w", "GTiff", 96, 96, 3, dtype="uint8", **place) as file:
+        file.write(values)
+    command = [sys.executable, "-m", "cloudfix", "run", "rgb.tif", "-o", "out.tif", "--mask-out", "mask.tif", "--json"]
+    made = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    record = json.loads(made.stdout)
+    assert record["CLOUDFIX_MASK"].startswith("thickness by scpm.rgb")
+    assert record["CLOUDFIX_MODEL"] == "aca-crnet.rgb"
+    assert made.stderr.count("research use") == 2
+    with rasterio.open(tmp_path / "mask.tif") as mask, rasterio.open(tmp_path / "out.tif") as out:
+        cloud, restored = mask.read(1) == 1, out.read()
+    assert cloud[40:60, 30:50].all()
+    assert not cloud[:15].any()
+    assert (restored[:, 45:55, 35:45] != 245).any()
+    assert (restored[:, :15] == 60).all()
