@@ -9,17 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from rasterio.windows import Window
+
+from benchmarks.timing import machine
 
 SAMPLE = Path(__file__).parent.parent / "sample_data" / "sentinel2_clear.tif"
 CLOUD = 128
@@ -41,6 +42,7 @@ class Row:
     side: int
     seconds: float
     peak_mb: float
+    stages: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def make_scene(path: Path, side: int, *, cover: float) -> None:
@@ -87,8 +89,13 @@ def bench(folder: Path, side: int) -> list[Row]:
     make_scene(clear, side, cover=0)
     make_scene(cloudy, side, cover=1 / 300)
     rows = [measure("copy to a COG", side, [sys.executable, "-c", COPY, str(clear), "-o", str(out)])]
+    profile = folder / "profile.json"
     for what, scene in (("run, no cloud", clear), ("run, sparse cloud", cloudy)):
-        rows.append(measure(what, side, [*RUN, str(scene), "--sensor", "sentinel-2-l1c", "-o", str(out)]))
+        command = [*RUN, str(scene), "--sensor", "sentinel-2-l1c", "-o", str(out), "--profile", str(profile)]
+        row = replace(measure(what, side, command), stages=json.loads(profile.read_text())["stages"])
+        for name, stage in row.stages.items():
+            print(f"    {name:24} busy {stage['busy']:7.1f} s, {stage['share']:4.0%} of the time")
+        rows.append(row)
     return rows
 
 
@@ -104,8 +111,7 @@ def main() -> None:
     for row in rows:
         print(f"{row.what}, {row.side}²: {row.seconds / copied[row.side]:.2f} times the copy")
     if options.json:
-        record = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-        options.json.write_text(json.dumps(record | {"rows": [asdict(row) for row in rows]}, indent=1))
+        options.json.write_text(json.dumps(machine() | {"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
