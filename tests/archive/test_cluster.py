@@ -85,12 +85,13 @@ def test_a_worker_killed_in_mid_run_costs_nothing(cluster, archive, scenes, tmp_
         workers.client.wait_for_workers(2, timeout=60)
         victim = pids(workers.client)[0]
         run, names = archive("clear")
-        statuses = []
+        outcomes = []
         for outcome in run_archive(run, plan(scenes, names), workers.attempts):
-            if not statuses:
+            if not outcomes:
                 os.kill(victim, signal.SIGKILL)
-            statuses.append(outcome.status)
-        assert sorted(statuses) == ["done"] * SCENES + ["failed"]
+            outcomes.append(outcome)
+        statuses = sorted(outcome.status for outcome in outcomes)
+        assert statuses == ["done"] * SCENES + ["failed"], [outcome.to_json() for outcome in outcomes]
         assert victim not in pids(workers.client)
         loads = workers.client.run(_loads)
     assert max(loads.values()) == 1
