@@ -67,7 +67,7 @@ def load(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> tup
             "fetch or import it again"
         )
     # Building a million blocks, as a hostile card might ask for, takes hours even without memory.
-    if (blocks := card.options.get("blocks", 0)) and (isinstance(blocks, str) or blocks > len(tensors)):
+    if isinstance(blocks := card.options.get("blocks"), int) and blocks > len(tensors):
         raise ModelError(f"{path}: the card says blocks={blocks}, but there are {len(tensors)} tensors; import it anew")
     try:
         with torch.device("meta"):

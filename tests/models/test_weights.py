@@ -105,6 +105,9 @@ def test_more_blocks_than_tensors_are_not_built(saved: Path, network: torch.nn.M
     save(saved, network, dataclasses.replace(card, options={**card.options, "blocks": 10**9}))
     with pytest.raises(ModelError, match=r"the card says blocks=1000000000, but there are \d+ tensors; import it anew"):
         load(saved)
+    save(saved, network, dataclasses.replace(card, options={**card.options, "blocks": [20]}))  # type: ignore[dict-item]
+    with pytest.raises(ModelError, match="do not agree"):
+        load(saved)
 
 
 def test_card_is_read_without_the_tensors(saved: Path) -> None:
