@@ -24,7 +24,7 @@ from cloudfix.errors import CloudfixWarning, UsageError
 from cloudfix.raster.fingerprint import fingerprint
 from cloudfix.raster.info import SceneInfo
 from cloudfix.restoration.graph import Call, as_array, tasks, windows
-from cloudfix.restoration.pixels import reflectance_by_slot, storable, valid_pixels
+from cloudfix.restoration.pixels import any_valid, reflectance_by_slot, storable, valid_pixels
 from cloudfix.restoration.sampling import sample_blocks
 from cloudfix.restoration.weather import scene_recipe
 
@@ -194,7 +194,7 @@ def _mapped(
 
 def _bands(job: _Job, dn: NDArray[Any], veil: NDArray[np.float32]) -> NDArray[Any]:
     """The DN under cloud; where there is neither cloud nor shadow, and where there is no data, not a bit changes."""
-    touched = veil[-_MAPS:].any(axis=0) & _seen(job, dn)
+    touched = veil[-_MAPS:].any(axis=0) & any_valid(dn, job.info)
     if not touched.any():
         return dn
     result = dn.copy()
@@ -211,7 +211,7 @@ def _bands(job: _Job, dn: NDArray[Any], veil: NDArray[np.float32]) -> NDArray[An
 
 def _planes(job: _Job, dn: NDArray[Any], veil: NDArray[np.float32]) -> NDArray[np.float32]:
     """Thickness and shadow, NaN on nodata."""
-    return np.where(_seen(job, dn), veil[-_MAPS:], np.float32(np.nan))
+    return np.where(any_valid(dn, job.info), veil[-_MAPS:], np.float32(np.nan))
 
 
 def _classes(job: _Job, dn: NDArray[Any], veil: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -219,11 +219,5 @@ def _classes(job: _Job, dn: NDArray[Any], veil: NDArray[np.float32]) -> NDArray[
     classes = np.full(thickness.shape, CLEAR, np.uint8)
     classes[shadow > CLOUD_FROM] = SHADOW
     classes[thickness > CLOUD_FROM] = CLOUD
-    classes[~_seen(job, dn)] = NODATA
+    classes[~any_valid(dn, job.info)] = NODATA
     return classes[None]
-
-
-def _seen(job: _Job, dn: NDArray[Any]) -> NDArray[np.bool_]:
-    """(height, width) where any band with a slot holds data."""
-    seen: NDArray[np.bool_] = np.logical_or.reduce(valid_pixels(dn[list(job.bands)], job.info.nodata))
-    return seen
