@@ -12,6 +12,7 @@ from scipy import ndimage
 from cloudfix.clouds.transplant import transplant
 from cloudfix.errors import DataError
 from cloudfix.sensors import BAND_SETS, SAR_SLOTS
+from cloudfix.training.radar import NEEDED, imagined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -186,14 +187,24 @@ class Draws:
         data, channels = self._data, [SAR_SLOTS.index(channel.slot) for channel in self._card.sar]
         fate, lost = random.random(), int(random.integers(max(len(channels), 1)))
         gain = random.uniform(-data.sar_gain, data.sar_gain, (len(channels), 1, 1)).astype(np.float32)
-        if sample.sar is None or fate < data.sar_dropped:
+        seen = self._radar(sample, window, random)
+        if seen is None or fate < data.sar_dropped:
             return np.full((len(channels), data.crop, data.crop), np.nan, np.float32)
-        sar: Image = sample.sar[window][channels] + gain
+        sar: Image = seen[channels] + gain
         if data.sar_noise:
             sar = _roughened(sar, data.sar_noise, random)
         if channels and fate < 1.5 * data.sar_dropped:
             sar[lost] = np.nan
         return sar
+
+    def _radar(self, sample: Sample, window: Window, random: np.random.Generator) -> Image | None:
+        """(2, crop, crop) dB: the sample's own, or made up where it has none and could have."""
+        if sample.sar is not None:
+            return sample.sar[window]
+        wanted = self._data.sar_imagined
+        if not wanted or not set(NEEDED) <= set(sample.slots) or random.random() >= wanted:
+            return None
+        return imagined(sample.clear[window], sample.slots, random)
 
     def _turned(self, images: Sequence[Image], random: np.random.Generator) -> list[Image]:
         turns, mirrored = int(random.integers(4)), bool(random.integers(2))

@@ -47,6 +47,7 @@ class Data:
         cloud_gain: what real cloud and shadow change is varied by up to this factor − 1.
         sar_gain: each SAR channel is varied by up to so many dB.
         sar_noise: noise of up to so many dB is added to SAR, or SAR is smoothed.
+        sar_imagined: share of crops without SAR that get some made up from the clear image.
         sar_dropped: share of crops whose SAR is withheld, both channels; half as many lose one.
         band_sets: share of crops that are cut down to the named band set; the rest keep all bands.
         slot_dropped: share of crops that lose one more slot.
@@ -68,6 +69,7 @@ class Data:
     cloud_gain: _Amount = 0.0
     sar_gain: _Amount = 0.0
     sar_noise: _Amount = 0.0
+    sar_imagined: _Share = 0.0
     sar_dropped: _Share = 0.0
     band_sets: dict[str, _Share] = field(default_factory=dict)
     slot_dropped: _Share = 0.0

@@ -211,6 +211,19 @@ def test_sar_varies_within_what_the_recipe_says(pairs: InMemory) -> None:
     assert 0.1 < float((noisy + 12).std()) < 2
 
 
+def test_sar_is_made_up_where_there_is_none_and_only_as_often_as_asked(mixed: InMemory) -> None:
+    def seen(share: float) -> list[bool]:
+        draws = Draws(InMemory(mixed.samples[1:2]), Data(crop=16, sar_imagined=share), CARD, 0)
+        return [bool(draws[number].sar.isfinite().all()) for number in range(20)]
+
+    assert not any(seen(0))
+    assert all(seen(1))
+    assert 2 < sum(seen(0.5)) < 18
+    own = Draws(InMemory(mixed.samples[:1]), Data(crop=SIDE, sar_imagined=1, turn=False), CARD, 0)[0].sar
+    sar = mixed.samples[0].sar
+    assert any(np.array_equal(own, sar[..., left : left + SIDE]) for left in range(7))
+
+
 def test_channels_follow_the_card(mixed: InMemory) -> None:
     crop = Draws(mixed, Data(crop=SIDE, turn=False), RGB_CARD, 0)[0]
     assert crop.clear.shape[0] == 3
