@@ -124,9 +124,11 @@ BAND_SETS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         **{name: frozenset(sensor.slots.values()) for name, sensor in SENSORS.items()},
         "stack-10": frozenset(_S2_L1C[band] for band in SENTINEL_2_STACK_10),
+        "stack-4": frozenset(("blue", "green", "red", "nir")),
     }
 )
-"""The slots that common products fill, by sensor; "stack-10" is Sentinel-2 without its 60 m bands."""
+"""The slots that common products fill, by sensor; "stack-10" is Sentinel-2 without its 60 m bands, "stack-4" its 10 m
+bands alone."""
 
 
 def get(name: str) -> Sensor:

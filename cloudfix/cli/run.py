@@ -102,7 +102,7 @@ def run(
         str | None,
         typer.Option(
             help="A mask file (0 clear, 1 cloud, 2 shadow), or a plug-in: s2cloudless. "
-            "Default: the product's own (SCL, QA_PIXEL, BQA), else spectral rules.",
+            "Default: the product's own (SCL, QA_PIXEL, BQA), else spectral rules; for RGB, scpm.rgb.",
             rich_help_panel=MASKS,
         ),
     ] = None,

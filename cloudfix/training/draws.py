@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,11 +13,11 @@ from scipy import ndimage
 from cloudfix.clouds.transplant import transplant
 from cloudfix.errors import DataError
 from cloudfix.sensors import BAND_SETS, SAR_SLOTS
+from cloudfix.training.datasets.resize import resized
 from cloudfix.training.radar import NEEDED, imagined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import EllipsisType
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from cloudfix.training.recipe import Data
 
     Image = NDArray[np.float32]
-    Window = tuple[EllipsisType, slice, slice]
 
 _DONORS_ASKED = 16
 _LEAST_DONATED = 0.02
@@ -146,18 +146,28 @@ class Draws:
     def _cut(self, sample: Sample, random: np.random.Generator, *, bare: bool) -> _Parts:
         """A random window of the sample."""
         crop = self._data.crop
-        top, left = (int(random.integers(0, side - crop + 1)) for side in sample.clear.shape[1:])
-        window: Window = (..., slice(top, top + crop), slice(left, left + crop))
+        piece = self._piece(sample, random)
         gain = self._gain(random)
-        clear = self._arranged(sample, sample.clear[window]) * gain
+        clear = self._arranged(piece, piece.clear) * gain
         cloudy, mask, thickness = clear, np.zeros((1, crop, crop), np.float32), np.zeros((1, crop, crop), np.float32)
-        if sample.cloudy is not None and not bare:
-            cloudy = self._reweighed(clear, self._arranged(sample, sample.cloudy[window]) * gain, random)
-            mask = np.ones_like(mask) if sample.mask is None else sample.mask[window][None].astype(np.float32)
-            thickness = thickness if sample.thickness is None else sample.thickness[window][None]
-        parts = (cloudy, clear, mask, self._sar(sample, window, random), thickness)
+        if piece.cloudy is not None and not bare:
+            cloudy = self._reweighed(clear, self._arranged(piece, piece.cloudy) * gain, random)
+            mask = np.ones_like(mask) if piece.mask is None else piece.mask[None].astype(np.float32)
+            thickness = thickness if piece.thickness is None else piece.thickness[None]
+        parts = (cloudy, clear, mask, self._sar(piece, random), thickness)
         cloudy, clear, mask, sar, thickness = self._turned(parts, random)
         return _Parts(cloudy, clear, mask, sar, thickness, self._present(sample.slots, random))
+
+    def _piece(self, sample: Sample, random: np.random.Generator) -> Sample:
+        """A random window of the sample, of the size of a crop."""
+        crop = self._data.crop
+        most = min(self._data.coarsen, min(sample.clear.shape[1:]) // crop)
+        side = crop * min(int(1 / random.uniform(1 / (most + 1), 1)), most)
+        top, left = (int(random.integers(0, whole - side + 1)) for whole in sample.clear.shape[1:])
+        window = (..., slice(top, top + side), slice(left, left + side))
+        images = ("clear", "cloudy", "mask", "sar", "thickness")
+        cut = {name: image[window] for name in images if (image := getattr(sample, name)) is not None}
+        return resized(replace(sample, **cut), crop)
 
     def _arranged(self, sample: Sample, image: Image) -> Image:
         """The channels in the order of the card, 0 for those that the sample lacks."""
@@ -182,12 +192,12 @@ class Draws:
         shape = (len(self._card.slots), 1, 1)
         return np.exp(random.uniform(-whole, whole) + random.uniform(-band, band, shape)).astype(np.float32)
 
-    def _sar(self, sample: Sample, window: Window, random: np.random.Generator) -> Image:
+    def _sar(self, sample: Sample, random: np.random.Generator) -> Image:
         """(S, crop, crop) dB, NaN where withheld."""
         data, channels = self._data, [SAR_SLOTS.index(channel.slot) for channel in self._card.sar]
         fate, lost = random.random(), int(random.integers(max(len(channels), 1)))
         gain = random.uniform(-data.sar_gain, data.sar_gain, (len(channels), 1, 1)).astype(np.float32)
-        seen = self._radar(sample, window, random)
+        seen = self._radar(sample, random)
         if seen is None or fate < data.sar_dropped:
             return np.full((len(channels), data.crop, data.crop), np.nan, np.float32)
         sar: Image = seen[channels] + gain
@@ -197,14 +207,14 @@ class Draws:
             sar[lost] = np.nan
         return sar
 
-    def _radar(self, sample: Sample, window: Window, random: np.random.Generator) -> Image | None:
+    def _radar(self, sample: Sample, random: np.random.Generator) -> Image | None:
         """(2, crop, crop) dB: the sample's own, or made up where it has none and could have."""
         if sample.sar is not None:
-            return sample.sar[window]
+            return sample.sar
         wanted = self._data.sar_imagined
         if not wanted or not set(NEEDED) <= set(sample.slots) or random.random() >= wanted:
             return None
-        return imagined(sample.clear[window], sample.slots, random)
+        return imagined(sample.clear, sample.slots, random)
 
     def _turned(self, images: Sequence[Image], random: np.random.Generator) -> list[Image]:
         turns, mirrored = int(random.integers(4)), bool(random.integers(2))

@@ -190,6 +190,27 @@ def test_one_sar_channel_is_lost_half_as_often_as_both() -> None:
     assert lost[1] == pytest.approx(60, abs=25)
 
 
+def test_crops_are_coarsened_up_to_what_the_recipe_says_and_all_of_them_alike(pairs: InMemory) -> None:
+    ramp = np.broadcast_to(np.linspace(0, 1, SIDE + 6, dtype=np.float32), (len(SLOTS), SIDE, SIDE + 6))
+    for one, side in zip(range(4), (SIDE, SIDE, SIDE, 15), strict=True):
+        sar = np.ascontiguousarray(ramp[:2, :side] - 9)
+        clear = np.ascontiguousarray(ramp[:, :side])
+        pairs.samples[one] = replace(pairs.samples[one], clear=clear, cloudy=clear + 1, sar=sar, mask=clear[0] > 0.5)
+    draws = Draws(pairs, Data(crop=12, coarsen=3, turn=False), CARD, 0)
+    seen = Counter()
+    for number in range(48):
+        crop = draws[number]
+        step = crop.clear[0].diff(dim=1) * (SIDE + 5)
+        coarse = float(step[:, 3:-3].mean().round())
+        assert torch.allclose(step[:, 3:-3], torch.full_like(step[:, 3:-3], coarse), atol=1e-3)
+        assert torch.allclose(crop.cloudy, crop.clear + 1, atol=1e-5)
+        assert torch.allclose(crop.sar, crop.clear[:2] - 9, atol=1e-5)
+        assert torch.equal(crop.mask[0] > 0, crop.clear[0] > 0.5) or coarse > 1
+        seen[coarse] += 1
+    assert seen.keys() == {1.0, 2.0, 3.0}
+    assert seen[1.0] > seen[2.0]
+
+
 def test_real_cloud_comes_denser_and_thinner_over_the_same_ground(pairs: InMemory) -> None:
     crops = batch(Draws(pairs, Data(crop=16, cloud_gain=0.5), CARD, 0), range(12))
     factors = []
