@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from filelock import FileLock
 
-from cloudfix import __version__
 from cloudfix.sensors import SLOTS
 from cloudfix.training import corpus
 from cloudfix.training.datasets.layout import check_folder
@@ -73,7 +72,7 @@ def _cached(originals: Path) -> Path:
     """The folder of the samples, made anew where originals or version are other ones."""
     files = sorted(originals.glob("*/*.tif"))
     stamps = (f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files)
-    folder = cache_folder("corpus", __version__, str(originals.resolve()), *stamps)
+    folder = cache_folder("corpus", str(corpus.EDITION), str(originals.resolve()), *stamps)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not folder.is_dir():
