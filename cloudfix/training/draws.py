@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _DONORS_ASKED = 16
 _LEAST_DONATED = 0.02
+_DECIMATED = 0.5
+"""Share of coarsened crops that are not averaged but take one pixel of many, as overviews often do."""
 
 
 class Crop(NamedTuple):
@@ -162,9 +164,10 @@ class Draws:
         """A random window of the sample, of the size of a crop."""
         crop = self._data.crop
         most = min(self._data.coarsen, min(sample.clear.shape[1:]) // crop)
-        side = crop * min(int(1 / random.uniform(1 / (most + 1), 1)), most)
+        coarse = min(int(1 / random.uniform(1 / (most + 1), 1)), most)
+        side, step = crop * coarse, (coarse if random.random() < _DECIMATED else 1)
         top, left = (int(random.integers(0, whole - side + 1)) for whole in sample.clear.shape[1:])
-        window = (..., slice(top, top + side), slice(left, left + side))
+        window = (..., slice(top, top + side, step), slice(left, left + side, step))
         images = ("clear", "cloudy", "mask", "sar", "thickness")
         cut = {name: image[window] for name in images if (image := getattr(sample, name)) is not None}
         return resized(replace(sample, **cut), crop)

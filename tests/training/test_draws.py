@@ -197,7 +197,7 @@ def test_crops_are_coarsened_up_to_what_the_recipe_says_and_all_of_them_alike(pa
         clear = np.ascontiguousarray(ramp[:, :side])
         pairs.samples[one] = replace(pairs.samples[one], clear=clear, cloudy=clear + 1, sar=sar, mask=clear[0] > 0.5)
     draws = Draws(pairs, Data(crop=12, coarsen=3, turn=False), CARD, 0)
-    seen = Counter()
+    seen, averaged = Counter(), 0
     for number in range(48):
         crop = draws[number]
         step = crop.clear[0].diff(dim=1) * (SIDE + 5)
@@ -206,9 +206,12 @@ def test_crops_are_coarsened_up_to_what_the_recipe_says_and_all_of_them_alike(pa
         assert torch.allclose(crop.cloudy, crop.clear + 1, atol=1e-5)
         assert torch.allclose(crop.sar, crop.clear[:2] - 9, atol=1e-5)
         assert torch.equal(crop.mask[0] > 0, crop.clear[0] > 0.5) or coarse > 1
+        # an averaged pixel of a ramp lies between those of the image
+        between = float((crop.clear[0, 0, 4] * (SIDE + 5)) % 1)
+        averaged += 0.4 < between < 0.6
         seen[coarse] += 1
     assert seen.keys() == {1.0, 2.0, 3.0}
-    assert seen[1.0] > seen[2.0]
+    assert seen[1.0] > seen[2.0] > averaged > 0
 
 
 def test_real_cloud_comes_denser_and_thinner_over_the_same_ground(pairs: InMemory) -> None:
