@@ -52,7 +52,7 @@ RUNS = {
     "scpm-rgb": ("corpus", ("data.resize=32",)),
     "thiefcloud": ("rice/RICE1", ("data.resize=32", "simulate.images=12", "simulate.data.crop=32")),
     "thiefcloud-plain": ("rice/RICE1", ("data.resize=32", "simulate.images=12", "simulate.data.crop=32")),
-    "thiefcloud-rgb": ("rice/RICE1", ("data.resize=32",)),
+    "thiefcloud-rgb": ("rice/RICE1", ("data.resize=32", "data.validation=[]", "data.test=[]")),
     "aca-crnet-rgb": ("corpus", (*NARROW, "data.resize=32", "precision=fp32")),
     "aca-crnet-scenes": ("scenes", ("data.resize=32",)),
     "aca-crnet-multi": ("corpus", (*NARROW, "data.resize=32", "precision=fp32")),
