@@ -23,7 +23,7 @@ demo: setup  ## the main job on sample_data/
 	@echo "         demo/landsat8_clear.tif and demo/sentinel2_clear.tif in QGIS."
 
 test: setup  ## everything but timings
-	$(BIN)/python -m pytest --quiet
+	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -83,7 +83,7 @@ def build(name: str, side: int, version: str, device: str = "cpu") -> Callable[[
     """A network with random weights, and an input in its own units, as a call that gives the image."""
     torch.manual_seed(0)
     options = dict(NETWORKS[name])
-    network = create(options.pop("name"), **options).eval().to(device)
+    network = create(options.pop("name"), **options).eval().requires_grad_(False).to(device)
     x = torch.rand(1, next(network.parameters()).shape[1], side, side, device=device)
     x = x if "thiefcloud" in name else 2 * x - 1
     if version == "fast":

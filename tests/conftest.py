@@ -7,9 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from hypothesis import settings
 from rasterio.transform import from_origin
 
 REPOSITORY = Path(__file__).parent.parent
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each is a core's worth; said before anything imports torch, and to the processes that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# An example that takes long says that the machine has other things to do.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
 SENTINEL_2 = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 
 

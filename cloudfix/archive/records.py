@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
@@ -41,6 +41,7 @@ class Record:
         reason: why it failed.
         radar: how a radar image was paired with it, if one was looked for.
         picture: of the output, small, as a data URI, if a page was written.
+        run: which run settled it, `Archive.run`.
     """
 
     status: Literal["done", "failed"]
@@ -55,6 +56,7 @@ class Record:
     reason: str = ""
     radar: dict[str, Any] | None = None
     picture: str | None = None
+    run: str = ""
 
 
 def make_folder(path: Path) -> None:
@@ -102,10 +104,9 @@ class Records:
         content = self._load(f"{FOLDER}/{name}.json")
         try:
             values = json.loads(content or b"")
-            record = Record(**values)
+            return Record(**values)
         except (ValueError, TypeError):
             return None
-        return record if {item.name for item in fields(Record)} == set(values) else None
 
     def write(self, name: str, record: Record) -> None:
         """Keep a record, whole or not at all; only who has claimed the output may.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cloudfix.archive.inputs import content, stamps
@@ -40,6 +41,7 @@ class Archive:
         catalogue: radar images to pair with the scenes.
         overwrite: whether scenes that are done are made again.
         retry_failed: whether scenes that failed are tried again.
+        run: a name for this run, so that what it settled itself is not taken for another's.
     """
 
     records: Records
@@ -48,6 +50,7 @@ class Archive:
     catalogue: Catalogue | None = None
     overwrite: bool = False
     retry_failed: bool = False
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
     def open(
@@ -68,14 +71,20 @@ class Archive:
         return replace(self, records=self.records.absolute(), options=self.options.absolute())
 
     def settled(self, task: Task) -> Outcome | None:
-        """How a scene ended in an earlier run with the same input, weights and options; None if it is to be tried."""
+        """How a scene ended with the same input, weights and options; None if it is to be tried.
+
+        In an earlier run, or in this one, on a worker that died before it could tell.
+        """
         record = self.records.read(task.output.name)
-        if self.overwrite or record is None or record.settings != self.settings or not _same_input(task, record):
+        if record is None or record.settings != self.settings or not _same_input(task, record):
+            return None
+        earlier = record.run != self.run
+        if earlier and (self.overwrite or (self.retry_failed and record.status == "failed")):
             return None
         if record.status == "failed":
-            return None if self.retry_failed else Outcome(task, "failed", record, earlier=True)
+            return Outcome(task, "failed", record, earlier=earlier)
         if self._complete(task, record) and self._same_weights(record) and self._same_radar(record):
-            return Outcome(task, "skipped", record)
+            return Outcome(task, "skipped" if earlier else "done", record)
         return None
 
     def attempt(self, task: Task, progress: Callable[[int, int], None] | None = None) -> Outcome:
@@ -85,9 +94,10 @@ class Archive:
 
         Raises:
             ClusterError: its chunks were on a cluster that is gone.
+            distributed.KilledWorker: several workers died of one of its chunks.
         """
         began = time.perf_counter()
-        record = Record("failed", self.settings, stamps(task.sources), content(task.sources), 0.0)
+        record = self._record(task)
         with collected_notes() as notes:
             try:
                 with self.records.claim(task.output.name) as mine:
@@ -106,12 +116,15 @@ class Archive:
 
     def fail(self, task: Task, reason: str) -> Outcome:
         """Record that a scene failed in a way that nothing in its process could tell."""
-        record = Record("failed", self.settings, stamps(task.sources), content(task.sources), 0.0, reason=reason)
+        record = replace(self._record(task), reason=reason)
         # What cannot be kept is found out again.
         with suppress(OutputError), self.records.claim(task.output.name) as mine:
             if mine:
                 self.records.write(task.output.name, record)
         return Outcome(task, "failed", record)
+
+    def _record(self, task: Task) -> Record:
+        return Record("failed", self.settings, stamps(task.sources), content(task.sources), 0.0, run=self.run)
 
     def _tried(
         self, task: Task, record: Record, notes: list[str], progress: Callable[[int, int], None] | None
@@ -129,6 +142,9 @@ class Archive:
             return replace(record, reason=str(error))
         except Exception as error:
             text = " ".join(str(error).split())
+            if type(error).__name__ == "KilledWorker":
+                # Of a chunk: whoever handed the scene over tells of it as of the scene.
+                raise
             if type(error).__module__.startswith("distributed"):
                 # The scene is not to blame, and is no failure to be kept in mind.
                 raise ClusterError(

@@ -66,7 +66,7 @@ class Workers:
         Raises:
             ClusterError: the scheduler is gone, or its workers cannot do this.
         """
-        workers = self.count()
+        workers = max(self.count(), 1)
         large = [task for task in tasks if len(tasks) < workers and _size(task) >= _LARGE]
         yield from self._each(archive, [task for task in tasks if task not in large], _AHEAD * workers)
         yield from self._each(archive, large, 1, spread=True)
@@ -78,12 +78,17 @@ class Workers:
             CloudfixError: as `restore_scene`.
             ClusterError: as `attempts`.
         """
+        from distributed import KilledWorker
+
         spread = self.count() > 1 and _size(task) >= _LARGE
         future = self.client.submit(
             _on_worker, single.absolute(), self._terms(spread=spread), task.absolute(), pure=False
         )
         result: Restored | CloudfixError
-        result, notes = self._result(future)
+        try:
+            result, notes = self._result(future)
+        except KilledWorker:
+            raise ClusterError(f"{task.title}: {_FATAL}") from None
         for note in notes:
             warnings.warn(note, CloudfixWarning, stacklevel=2)
         if isinstance(result, CloudfixError):
@@ -96,6 +101,7 @@ class Workers:
         attempt = partial(_on_worker, archive.absolute(), self._terms(spread=spread))
         waiting = iter(tasks)
         owners: dict[Future[Any], Task] = {}
+        suspects: list[Task] = []
 
         def hand_over(count: int) -> list[Future[Any]]:
             futures = {
@@ -111,12 +117,18 @@ class Workers:
                 try:
                     outcome = replace(self._result(future), task=task)
                 except KilledWorker:
-                    outcome = archive.fail(task, f"{task.title}: {_FATAL}")
+                    outcome = None
                 running.update(hand_over(1))  # type: ignore[no-untyped-call]
-                yield outcome
+                if outcome is None and ahead > 1:
+                    suspects.append(task)
+                else:
+                    yield outcome or archive.fail(task, f"{task.title}: {_FATAL}")
         except BaseException:
             self._give_up(owners)
             raise
+        if suspects:
+            # Dask blames a scene for every worker that died while it waited there, too.
+            yield from self._each(archive, suspects, 1)
 
     def _give_up(self, owners: dict[Future[Any], Task]) -> None:
         """Take back scenes that were handed over. Workers that are not ours finish what they have in hand."""
@@ -140,9 +152,10 @@ class Workers:
 
         with self._connected():
             error = future.exception()  # type: ignore[no-untyped-call]
-            if future.status == "finished":
+            if error is None and not future.cancelled():  # type: ignore[no-untyped-call]
+                # Its worker may die before this: then others find it again, and this waits for them.
                 return future.result()
-        if future.status == "cancelled":
+        if error is None:
             raise self._gone()
         if isinstance(error, CloudfixError | KilledWorker):
             raise error

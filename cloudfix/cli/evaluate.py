@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cloudfix.cli import console
+from cloudfix.cli.extras import require_training
 from cloudfix.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -178,10 +179,9 @@ def _open(
 
     if recipe is None:
         return open_dataset(name, data, split, unreadable=unreadable), None
-    try:
-        from cloudfix.training.recipe_files import read_recipe
-    except ModuleNotFoundError as error:
-        raise UsageError(f"--recipe: {error.name} is not installed; pip install 'cloudfix[train]'") from error
+    require_training("--recipe")
+    from cloudfix.training.recipe_files import read_recipe
+
     # what stages take from each other is no data of the user's
     stages = [stage for stage in read_recipe(recipe).stages.values() if stage.source is None]
     held = stages[-1].data

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cloudfix.cli import console
+from cloudfix.cli.extras import require_training
 from cloudfix.errors import InterruptionError, UsageError
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from cloudfix.training.recipe import Recipe
 
 HARDWARE = "Hardware"
-
-EXTRA = ("lightning", "pydantic", "tensorboard", "yaml")
-"""What `cloudfix[train]` brings."""
 
 
 def train(
@@ -67,7 +64,7 @@ def train(
 
     Losses, metrics and images while it runs: tensorboard --logdir runs/rice1
     """
-    _check_extra()
+    require_training("train")
     if list_them:
         _print_recipes()
         return
@@ -130,10 +127,3 @@ def _notes_once(*, seen: bool) -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = shown
-
-
-def _check_extra() -> None:
-    """What only training needs may not be installed: say how to change that."""
-    for package in EXTRA:
-        if importlib.util.find_spec(package) is None:
-            raise UsageError(f"train: {package} is not installed; pip install 'cloudfix[train]'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -35,7 +36,7 @@ class AttentionBlock(nn.Module):
         check_sides("attention block", x, 2)
         y = self.attention(self.conv2(self.conv1(x).relu(), slope=0))
         y = F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=True)
-        return x + self.alpha * y
+        return torch.add(x, y, alpha=self.alpha)
 
 
 def holds_attention(index: int, blocks: int) -> bool:

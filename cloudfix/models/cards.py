@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cloudfix.errors import ModelError
 from cloudfix.sensors import SAR_SLOTS, SLOTS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 METADATA_KEY = "cloudfix"
 """The entry of a safetensors header that holds the card, as JSON."""
 
 ACTIVATIONS = ("none", "tanh")
 ROLES = ("restore", "thickness")
+_TEXTS = ("name", "architecture", "checksum", "licence", "training_data", "recipe", "failures", "source")
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,12 @@ class Card:
     checksum: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("name", "architecture", "checksum"):
+        for name in _TEXTS:
             _expect(isinstance(getattr(self, name), str), name, getattr(self, name), "a text")
+        measured = isinstance(self.metrics, Mapping) and all(
+            isinstance(name, str) and isinstance(value, int | float | str) for name, value in self.metrics.items()
+        )
+        _expect(measured, "metrics", self.metrics, "numbers and texts by name")
         for name in ("slots", "sar", "required"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_channels()

@@ -80,6 +80,18 @@ def _differentiate(query, key, value, threshold, grad, log_sum, shared, there):
 
 
 @triton.jit
+def _load_queries(query, grad, threshold, log_sum, shared, sample, rows, positions, channels, width: tl.constexpr):
+    """Some queries of one sample, and what `_differentiate` takes of each; those that are not there let nothing in."""
+    there = rows < positions
+    own = _load(query + sample * channels, rows, positions, channels, width)
+    own_grad = _load(grad + sample * channels, rows, positions, channels, width)
+    limit = tl.load(threshold + sample + rows, mask=there, other=_NEVER)
+    own_log_sum = tl.load(log_sum + sample + rows, mask=there, other=0.0)
+    own_shared = tl.load(shared + sample + rows, mask=there, other=0.0)
+    return own, own_grad, limit, own_log_sum, own_shared
+
+
+@triton.jit
 def backward_queries(
     query, key, value, threshold, grad, log_sum, shared, grad_query, grad_threshold, positions, channels,
     width: tl.constexpr, size: tl.constexpr, step: tl.constexpr,
@@ -89,12 +101,9 @@ def backward_queries(
     key += sample * channels
     value += sample * channels
     rows = tl.program_id(0) * size + tl.arange(0, size)
-    there = rows < positions
-    own = _load(query + sample * channels, rows, positions, channels, width)
-    own_grad = _load(grad + sample * channels, rows, positions, channels, width)
-    limit = tl.load(threshold + sample + rows, mask=there, other=0.0)
-    own_log_sum = tl.load(log_sum + sample + rows, mask=there, other=0.0)
-    own_shared = tl.load(shared + sample + rows, mask=there, other=0.0)
+    own, own_grad, limit, own_log_sum, own_shared = _load_queries(
+        query, grad, threshold, log_sum, shared, sample, rows, positions, channels, width
+    )
     sums = tl.zeros([size, width], tl.float32)
     limit_sums = tl.zeros([size], tl.float32)
     for start in range(0, positions, step):
@@ -107,7 +116,7 @@ def backward_queries(
         sums += tl.dot(slope.to(keys.dtype), keys, input_precision="ieee")
         limit_sums -= tl.sum(weighted, axis=1)
     _store(grad_query + sample * channels, rows, positions, channels, sums * _LN2, width)
-    tl.store(grad_threshold + sample + rows, limit_sums * _LN2, mask=there)
+    tl.store(grad_threshold + sample + rows, limit_sums * _LN2, mask=rows < positions)
 
 
 @triton.jit
@@ -117,8 +126,6 @@ def backward_keys(
 ):  # fmt: skip
     """The gradients of `size` keys and of their values."""
     sample = tl.program_id(1) * positions
-    query += sample * channels
-    grad += sample * channels
     rows = tl.program_id(0) * size + tl.arange(0, size)
     own = _load(key + sample * channels, rows, positions, channels, width)
     own_value = _load(value + sample * channels, rows, positions, channels, width)
@@ -126,13 +133,9 @@ def backward_keys(
     value_sums = tl.zeros([size, width], tl.float32)
     for start in range(0, positions, step):
         others = start + tl.arange(0, step)
-        there = others < positions
-        queries = _load(query, others, positions, channels, width)
-        grads = _load(grad, others, positions, channels, width)
-        # Queries that are not there let nothing in, so they add nothing.
-        limit = tl.load(threshold + sample + others, mask=there, other=_NEVER)
-        log_sums = tl.load(log_sum + sample + others, mask=there, other=0.0)
-        shares = tl.load(shared + sample + others, mask=there, other=0.0)
+        queries, grads, limit, log_sums, shares = _load_queries(
+            query, grad, threshold, log_sum, shared, sample, others, positions, channels, width
+        )
         weight, _, slope = _differentiate(queries, own, own_value, limit, grads, log_sums, shares, rows < positions)
         key_sums += tl.dot(tl.trans(slope.to(queries.dtype)), queries, input_precision="ieee")
         value_sums += tl.dot(tl.trans(weight.to(grads.dtype)), grads, input_precision="ieee")

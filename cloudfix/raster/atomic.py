@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -28,10 +29,12 @@ class Stage:
     Attributes:
         final: the name it is to appear under.
         folder: scratch space on the same file system; goes away in the end.
+        token: part of a name that no other attempt at this output has.
     """
 
     final: Path
     folder: Path
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def file(self) -> Path:
@@ -41,7 +44,8 @@ class Stage:
     @property
     def scratch(self) -> Path:
         """A folder for files that the output is made of."""
-        return _folder(self.folder / "scratch")
+        # Workers that are left of a killed run must not write into the files of the next.
+        return _folder(self.folder / f"scratch-{self.token}")
 
     def publish(self) -> None:
         """Let the finished file appear under its final name, replacing one that is there."""

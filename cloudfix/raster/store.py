@@ -7,18 +7,25 @@ import math
 import os
 import shutil
 import uuid
+from bisect import bisect_left
+from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, pairwise, product
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
+from dask.highlevelgraph import HighLevelGraph
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from cloudfix.raster.atomic import writing
 from cloudfix.raster.header import opened
+from cloudfix.raster.waves import run, scheduler_here
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,12 +37,15 @@ BLOCK = 512
 
 _SPARE = 2**20
 
-_STRIP = 4096
-"""Columns that are computed at a time.
+_STRIP = 6144
+"""Columns that are read at a time.
 
 Chunks wait in memory for their neighbours of the next row, so memory would grow with the width of a scene. What
-reaches over the edge of a strip is computed twice: less than a twentieth of the tiles.
+reaches over the edge of a strip is computed twice: one column of tiles.
 """
+
+_MARGIN = 1024
+"""Columns of these that belong to the strip to the left, or to the right, and that masks and tiles look at."""
 
 
 @dataclass(frozen=True)
@@ -130,21 +140,57 @@ def store(layers: Sequence[Layer], grid: Grid, final: Path, progress: Callable[[
         for layer in layers
     ]
     for columns in _strips(layers[0].array.chunks[-1]):
-        region = (slice(None), slice(None), columns)
-        parts = [layer.array[region] for layer in layers]
-        da.store(parts, targets, lock=True, regions=[region] * len(parts))  # type: ignore[arg-type]
+        _store_strip([layer.array for layer in layers], targets, columns)
     if done < total:
         progress(total)
 
 
+def _store_strip(arrays: Sequence[da.Array], targets: Sequence[RasterTarget], columns: slice) -> None:
+    """Compute these columns of all arrays: chunk row after chunk row, where a scheduler in this process does it."""
+    region = (slice(None), slice(None), columns)
+    parts = [array[region] for array in arrays]
+    get = scheduler_here(parts[0].__dask_scheduler__)
+    if get is None:
+        da.store(parts, targets, lock=True, regions=[region] * len(parts))  # type: ignore[arg-type]
+        return
+    name, lock = f"store-{uuid.uuid4().hex}", Lock()
+    layer: dict[Any, Any] = {}
+    waves: dict[int, list[Any]] = defaultdict(list)
+    rows = [stop for _, stop in _spans(parts[0].chunks[-2])]
+    for number, (part, target) in enumerate(zip(parts, targets, strict=True)):
+        for (i, (top, bottom)), (j, (left, right)) in product(
+            *(enumerate(_spans(sizes)) for sizes in part.chunks[-2:])
+        ):
+            window = slice(None), slice(top, bottom), slice(columns.start + left, columns.start + right)
+            key = (name, number, i, j)
+            layer[key] = (partial(_put, target, window, lock), (part.name, 0, i, j))
+            waves[bisect_left(rows, bottom)].append(key)
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=parts)
+    optimised: Mapping[Any, Any] = da.optimize(graph, list(layer))  # type: ignore[no-untyped-call]
+    run(dict(optimised), [waves[row] for row in sorted(waves)], get)
+
+
+def _put(target: RasterTarget, window: tuple[slice, slice, slice], lock: Lock, block: NDArray[Any]) -> None:
+    with lock:
+        target[window] = block
+
+
+def _spans(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Start and end of each chunk along an axis."""
+    return list(pairwise(accumulate(sizes, initial=0)))
+
+
 def _strips(widths: Sequence[int]) -> Iterator[slice]:
-    """Runs of whole chunks of about `_STRIP` columns."""
+    """Runs of whole chunks that make up, with their margins, about `_STRIP` columns."""
+    total = sum(widths)
     start = stop = 0
     for width in widths:
-        if stop > start and stop + width - start > _STRIP:
+        reached, left = stop + width, _MARGIN if start else 0
+        ends_here = total - start + left <= _STRIP
+        if stop > start and not ends_here and reached - start + left + _MARGIN > _STRIP:
             yield slice(start, stop)
             start = stop
-        stop += width
+        stop = reached
     yield slice(start, stop)
 
 

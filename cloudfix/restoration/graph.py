@@ -33,11 +33,48 @@ class Call:
         function: takes the pieces' pixels, then the results of `others` as a list, if there are any.
         pieces: arrays (…, y, x) and the windows of them that are wanted, of any size.
         others: keys of other tasks.
+        lazy: hand the first piece over as a `Mosaic`, to a function that does not look at all of it.
     """
 
     function: Callable[..., Any]
     pieces: tuple[tuple[da.Array, Window], ...]
     others: tuple[Key, ...] | None = None
+    lazy: bool = False
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """A window (bands, y, x) over chunks, which are put together only where they are asked for.
+
+    Attributes:
+        blocks: the chunks under the window, row by row.
+        rows: what of each row of chunks lies in it.
+        columns: what of each column of chunks lies in it.
+    """
+
+    blocks: list[list[NDArray[Any]]]
+    rows: list[slice]
+    columns: list[slice]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As in an array."""
+        return self.blocks[0][0].dtype
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows, columns."""
+        height, width = (sum(cut.stop - cut.start for cut in cuts) for cuts in (self.rows, self.columns))
+        return len(self.blocks[0][0]), height, width
+
+    def __getitem__(self, key: int | tuple[slice, slice, slice]) -> NDArray[Any]:
+        """One band, or some bands of some rows and columns, as an array."""
+        if not isinstance(key, tuple):
+            return _cut([[block[key] for block in line] for line in self.blocks], self.rows, self.columns)
+        bands, rows, columns = key
+        down, across = _part(self.rows, rows), _part(self.columns, columns)
+        blocks = [[self.blocks[i][j][bands] for j, _ in across] for i, _ in down]
+        return _cut(blocks, [cut for _, cut in down], [cut for _, cut in across])
 
 
 def tasks(name: str, calls: Mapping[Key, Call], below: HighLevelGraph | None = None) -> HighLevelGraph:
@@ -69,14 +106,15 @@ def as_array(name: str, graph: HighLevelGraph, chunks: Chunks, dtype: np.dtype[A
 
 def _task(call: Call) -> tuple[Any, ...]:
     located = [_locate(array, window) for array, window in call.pieces]
-    run = partial(_run, call.function, [(rows, columns) for _, rows, columns in located])
+    run = partial(_run, call.function, [(rows, columns) for _, rows, columns in located], call.lazy)
     keys = [keys for keys, _, _ in located]
     return (run, *keys) if call.others is None else (run, *keys, list(call.others))
 
 
-def _run(function: Callable[..., Any], cuts: list[tuple[list[slice], list[slice]]], *inputs: Any) -> Any:
+def _run(function: Callable[..., Any], cuts: list[tuple[list[slice], list[slice]]], lazy: bool, *inputs: Any) -> Any:
     count = len(cuts)
-    pixels = [_cut(blocks, *cut) for blocks, cut in zip(inputs[:count], cuts, strict=True)]
+    forms = [Mosaic if lazy and not at else _cut for at in range(count)]
+    pixels = [form(blocks, *cut) for form, blocks, cut in zip(forms, inputs[:count], cuts, strict=True)]
     return function(*pixels, *inputs[count:])
 
 
@@ -97,6 +135,14 @@ def _spans(sizes: tuple[int, ...], start: int, stop: int) -> list[tuple[int, sli
             found.append((index, slice(low, high)))
         begin += size
     return found
+
+
+def _part(cuts: list[slice], wanted: slice) -> list[tuple[int, slice]]:
+    """Which of `cuts`, which follow each other, hold the pixels `wanted`, and where."""
+    sizes = tuple(cut.stop - cut.start for cut in cuts)
+    start, stop, _ = wanted.indices(sum(sizes))
+    spans = _spans(sizes, start, stop)
+    return [(i, slice(cuts[i].start + part.start, cuts[i].start + part.stop)) for i, part in spans]
 
 
 def _cut(blocks: list[list[NDArray[Any]]], rows: list[slice], columns: list[slice]) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from scipy import ndimage
 from cloudfix.clouds import plugins, quality, spectral
 from cloudfix.clouds.buffer import feather
 from cloudfix.clouds.classes import CLEAR, CLOUD, NODATA, SHADOW
-from cloudfix.errors import MaskError, UsageError
+from cloudfix.errors import MaskError, ModelError, UsageError
 from cloudfix.models import registry
 from cloudfix.models.weights import read_card
 from cloudfix.raster.info import SceneInfo
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cloudfix.models.cards import Card
+    from cloudfix.restoration.graph import Mosaic
     from cloudfix.restoration.network import NetworkPlan
     from cloudfix.restoration.tiles import Window
 
+    Pixels = NDArray[Any] | Mosaic
     PlanFor = Callable[[str, Card], NetworkPlan]
 
 SPECTRAL_RULES = "spectral rules after DSen2-CR"
@@ -123,7 +125,8 @@ def classify(
     calls = {}
     for index, window in windows(chunks).items():
         grown = window.grow(source.halo + (rim or 0), *scene.shape[1:])
-        calls[0, *index] = Call(partial(function, window.within(grown)), tuple((array, grown) for array in arrays))
+        pieces = tuple((array, grown) for array in arrays)
+        calls[0, *index] = Call(partial(function, window.within(grown)), pieces, lazy=True)
     name = f"classify-{tokenize([array.name for array in arrays], function)}"
     both = as_array(name, tasks(name, calls), chunks, np.dtype(np.uint8), bands=2)
     return Classified(both[0], both[1], source.name, source.files)
@@ -186,9 +189,12 @@ def thickness_map(scene: xr.DataArray, info: SceneInfo, weights: str, plan_for: 
     """Thickness of the cloud (y, x) by a thickness network, lazily: 0…1, NaN where there is no data.
 
     Raises:
-        MaskError: the weights map no thickness, or the scene lacks bands that they need.
+        MaskError: there are no such weights, they map no thickness, or the scene lacks bands that they need.
     """
-    card = read_card(weights)
+    try:
+        card = read_card(weights)
+    except ModelError as error:
+        raise MaskError(f"--mask: {error}") from error
     if card.role != "thickness":
         raise MaskError(f"--mask {weights}: these weights {card.role}; expected thickness weights, such as scpm's")
     missing = [slot for slot in card.required if slot not in info.slots]
@@ -211,7 +217,7 @@ def _classes_and_weight(
     info: SceneInfo,
     rim: int | None,
     core: Window,
-    dn: NDArray[Any],
+    dn: Pixels,
     *extra: NDArray[Any],
 ) -> NDArray[np.uint8]:
     """Classes and weights (2, height, width) of the window `core` of a block; without a rim, full weight everywhere."""
@@ -221,17 +227,19 @@ def _classes_and_weight(
     if rim is None:
         weight = np.full(classes.shape, FULL_WEIGHT, np.uint8)
     else:
-        wanted = (classes == CLOUD) | (classes == SHADOW)
-        weight = np.ceil(feather(wanted, rim) * FULL_WEIGHT).astype(np.uint8)
+        near = core.grow(rim, *classes.shape)
+        wanted = (classes[near.slices] == CLOUD) | (classes[near.slices] == SHADOW)
+        weight = np.zeros(classes.shape, np.uint8)
+        weight[near.slices] = np.ceil(feather(wanted, rim) * FULL_WEIGHT)
     weight[empty] = 0
     return np.stack([plane[core.slices] for plane in (classes, weight)])
 
 
-def _all_clear(dn: NDArray[Any]) -> NDArray[np.uint8]:
+def _all_clear(dn: Pixels) -> NDArray[np.uint8]:
     return np.full(dn.shape[1:], CLEAR, np.uint8)
 
 
-def _from_values(unknown: float | None, _dn: NDArray[Any], values: NDArray[Any]) -> NDArray[np.uint8]:
+def _from_values(unknown: float | None, _dn: Pixels, values: NDArray[Any]) -> NDArray[np.uint8]:
     """0 is clear, 2 is shadow, every other value is cloud; what is unknown counts as clear."""
     classes = np.where(values == CLEAR, np.uint8(CLEAR), np.uint8(CLOUD))
     classes[values == SHADOW] = SHADOW
@@ -241,26 +249,36 @@ def _from_values(unknown: float | None, _dn: NDArray[Any], values: NDArray[Any])
     return classes
 
 
-def _from_thickness(_dn: NDArray[Any], thickness: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _from_thickness(_dn: Pixels, thickness: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.where(thickness >= CLOUD_THICKNESS, np.uint8(CLOUD), np.uint8(CLEAR))
 
 
-def _from_quality_band(name: str, index: int, dn: NDArray[Any]) -> NDArray[np.uint8]:
+def _from_quality_band(name: str, index: int, dn: Pixels) -> NDArray[np.uint8]:
     return quality.classes_from(name, dn[index])
 
 
-def _from_detector(info: SceneInfo, detector: plugins.Detector, dn: NDArray[Any]) -> NDArray[np.uint8]:
+def _from_detector(info: SceneInfo, detector: plugins.Detector, dn: Pixels) -> NDArray[np.uint8]:
     return detector(*reflectance_by_slot(dn, info))
 
 
-def _from_spectral_rules(info: SceneInfo, thresholds: spectral.ShadowThresholds, dn: NDArray[Any]) -> NDArray[np.uint8]:
-    reflectance, valid = reflectance_by_slot(dn, info)
+def _from_spectral_rules(info: SceneInfo, thresholds: spectral.ShadowThresholds, dn: Pixels) -> NDArray[np.uint8]:
+    reflectance, valid = reflectance_by_slot(dn, info, spectral.SLOTS)
     if not spectral.any_cloud(reflectance, valid):
         return _all_clear(dn)
     classes = spectral.classes(reflectance, thresholds, valid)
-    casters = ndimage.binary_erosion(classes == CLOUD, np.ones((CASTER_SIDE, CASTER_SIDE), bool))
-    far = feather(casters, SHADOW_REACH) == 0
-    return np.where((classes == SHADOW) & far, np.uint8(CLEAR), classes)
+    shadow = classes == SHADOW
+    if shadow.any():
+        casters = _eroded(classes == CLOUD)
+        far = feather(casters, SHADOW_REACH) == 0
+        classes[shadow & far] = CLEAR
+    return classes
+
+
+def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Erosion by a square, one side after the other: a fifth of the comparisons."""
+    rows = ndimage.binary_erosion(mask, np.ones((CASTER_SIDE, 1), bool))
+    eroded: NDArray[np.bool_] = ndimage.binary_erosion(rows, np.ones((1, CASTER_SIDE), bool))
+    return eroded
 
 
 def _shadow_thresholds(scene: xr.DataArray, info: SceneInfo) -> spectral.ShadowThresholds:
@@ -271,7 +289,8 @@ def _shadow_thresholds(scene: xr.DataArray, info: SceneInfo) -> spectral.ShadowT
     """
     parts = []
     for block in sample_blocks(scene):
-        reflectance, valid = reflectance_by_slot(block, info)
-        cloudy = spectral.cloud_score(reflectance, valid) >= spectral.THRESHOLD
-        parts.append(spectral.shadow_statistics(reflectance, valid & ~cloudy))
+        reflectance, valid = reflectance_by_slot(block, info, spectral.SLOTS)
+        if spectral.any_cloud(reflectance, valid):
+            valid &= spectral.cloud_score(reflectance, valid) < spectral.THRESHOLD
+        parts.append(spectral.shadow_statistics(reflectance, valid))
     return spectral.shadow_thresholds(parts)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from cloudfix.errors import ModelError, UsageError
 from cloudfix.models.inputs import assemble, to_reflectance
 from cloudfix.models.weights import load
+from cloudfix.restoration.transfer import fetch, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,10 +27,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cloudfix.models.cards import Card
+    from cloudfix.restoration.transfer import Arriving
 
     Planes = Mapping[str, NDArray[np.float32]]
 
 Item = TypeVar("Item")
+
+_WORTH_COMPILING = 20_000
+"""Tiles from which on it pays to compile the network, which takes a minute or so: more than one Sentinel-2 tile has."""
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """The arithmetic that convolutions may run in; sums, norms and attention scores stay in float32."""
@@ -44,6 +50,7 @@ class NetworkPlan:
         device: a torch device.
         precision: a key of `PRECISIONS`.
         batch_size: tiles in every call; the last batch is padded to it, so that one shape serves all.
+        compiled: whether `torch.compile` fuses operations and replays them as a CUDA graph.
     """
 
     weights: str
@@ -51,6 +58,7 @@ class NetworkPlan:
     device: str
     precision: str
     batch_size: int
+    compiled: bool = False
 
 
 def resolve_device(device: str) -> str:
@@ -121,7 +129,9 @@ class Network:
                 "began; install the same weights on every machine"
             )
         # torch declares this overload for tensors only.
-        self._module = module.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._module = module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if plan.compiled:
+            self._module = torch.compile(self._module, mode="reduce-overhead", dynamic=False)
         self._plan = plan
         self._fitting = plan.batch_size
         on_cpu = plan.device == "cpu"
@@ -135,7 +145,8 @@ class Network:
         self, batch: Callable[[Item], tuple[Planes, Planes]], items: Sequence[Item]
     ) -> Iterator[NDArray[np.float32]]:
         """Restore `batch(item)`, the optical and SAR planes of some tiles, for every item, in their order."""
-        return self._pool.map(lambda item: self.restore(*batch(item)), items)
+        started = self._pool.map(lambda item: self.start(*batch(item)), items)
+        return (self._checked(output) for output in started)
 
     def restore(self, optical: Planes, sar: Planes) -> NDArray[np.float32]:
         """Restore up to `batch_size` tiles, on the calling thread.
@@ -150,12 +161,19 @@ class Network:
         Raises:
             ModelError: the network gave NaN or infinity, or the device is too small for one tile.
         """
+        return self._checked(self.start(optical, sar))
+
+    def start(self, optical: Planes, sar: Planes) -> Arriving:
+        """As `restore`, but a GPU may still be at it on return, so that the next batch can be prepared meanwhile."""
         count = len(next(iter(optical.values())))
         with torch.inference_mode():
             inputs = assemble(self.card, self._on_device(optical), self._on_device(sar) or None)
             with arithmetic(self._plan.precision, self._plan.device):
                 outputs = self._forward(inputs.contiguous(memory_format=torch.channels_last))
-            restored = to_reflectance(self.card, outputs)[:count].cpu().numpy()
+            return fetch(to_reflectance(self.card, outputs)[:count])
+
+    def _checked(self, output: Arriving) -> NDArray[np.float32]:
+        restored: NDArray[np.float32] = output.wait()
         if not np.isfinite(restored).all():
             raise ModelError(
                 f"{self._plan.weights}: the network gave NaN or infinity in {self._plan.precision}; "
@@ -182,9 +200,11 @@ class Network:
         return self._forward(inputs)
 
     def _on_device(self, planes: Planes) -> dict[str, torch.Tensor]:
-        size = self._plan.batch_size
-        padded = {name: np.pad(a, ((0, size - len(a)), (0, 0), (0, 0))) for name, a in planes.items()}
-        return {name: torch.from_numpy(a).to(self._plan.device) for name, a in padded.items()}
+        return {name: send(self._filled(a), self._plan.device) for name, a in planes.items()}
+
+    def _filled(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        lacking = self._plan.batch_size - len(tiles)
+        return np.pad(tiles, ((0, lacking), (0, 0), (0, 0))) if lacking else tiles
 
 
 def _cores() -> int:
@@ -204,8 +224,18 @@ def network(plan: NetworkPlan) -> Network:
 _load = lru_cache(maxsize=2)(Network)
 
 
-def plan_network(weights: str, card: Card, *, device: str, precision: str, batch_size: int | None) -> NetworkPlan:
+def plan_network(
+    weights: str, card: Card, *, device: str, precision: str, batch_size: int | None, tiles: int = 0
+) -> NetworkPlan:
     """Settle what `auto` leaves open.
+
+    Args:
+        weights: registered name or path of a weights file.
+        card: of these weights.
+        device: as for `resolve_device`.
+        precision: as for `resolve_precision`.
+        batch_size: tiles in every call; None for what suits the device.
+        tiles: how many the network has before it.
 
     Raises:
         UsageError: an option that this machine cannot serve.
@@ -214,4 +244,5 @@ def plan_network(weights: str, card: Card, *, device: str, precision: str, batch
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"--batch-size {batch_size}: expected at least 1")
     size = batch_size or (1 if device == "cpu" else 8)
-    return NetworkPlan(weights, card.checksum, device, resolve_precision(precision, device), size)
+    compiled = device.startswith("cuda") and tiles >= _WORTH_COMPILING and find_spec("triton") is not None
+    return NetworkPlan(weights, card.checksum, device, resolve_precision(precision, device), size, compiled)

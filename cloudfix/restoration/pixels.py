@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from cloudfix.raster.info import SceneInfo
+    from cloudfix.restoration.graph import Mosaic
 
 
 def valid_pixels(dn: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
@@ -20,7 +23,7 @@ def valid_pixels(dn: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     return valid
 
 
-def any_valid(dn: NDArray[Any], info: SceneInfo) -> NDArray[np.bool_]:
+def any_valid(dn: NDArray[Any] | Mosaic, info: SceneInfo) -> NDArray[np.bool_]:
     """Where any band that fills a slot holds a measurement, (H, W)."""
     found = np.zeros(dn.shape[1:], bool)
     for k, slot in enumerate(info.slots):
@@ -32,18 +35,22 @@ def any_valid(dn: NDArray[Any], info: SceneInfo) -> NDArray[np.bool_]:
     return found
 
 
-def reflectance_by_slot(dn: NDArray[Any], info: SceneInfo) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
-    """Reflectance (H, W) of every slot, NaN where a band holds none, and where the scene has any data.
+def reflectance_by_slot(
+    dn: NDArray[Any] | Mosaic, info: SceneInfo, slots: Collection[str] | None = None
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
+    """Reflectance (H, W) of every slot, or of `slots`, NaN where a band holds none, and where the scene has any data.
 
     A DN of 0 in one band of a pixel that has data in others is a dark measurement, although 0 also means nodata:
     Sentinel-2's cirrus band holds it all the time. So where 0 means nodata, a pixel is empty only as a whole.
     """
     planes = {}
     for k, slot in enumerate(info.slots):
-        if slot:
-            plane = dn[k] * np.float32(info.scale[k]) + np.float32(info.offset[k])
+        if slot and (slots is None or slot in slots):
+            band = dn[k]
+            plane = band * np.float32(info.scale[k])
+            plane += np.float32(info.offset[k])
             if info.nodata != 0:
-                plane[~valid_pixels(dn[k], info.nodata)] = np.nan
+                plane[~valid_pixels(band, info.nodata)] = np.nan
             planes[slot] = plane
     return planes, any_valid(dn, info)
 

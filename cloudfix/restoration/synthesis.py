@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cloudfix.raster.info import SceneInfo
+    from cloudfix.restoration.graph import Mosaic
     from cloudfix.restoration.network import Planes
 
 
@@ -46,7 +47,7 @@ class Job:
 def synthesise(
     job: Job,
     tiles: list[Window],
-    dn: NDArray[np.generic],
+    dn: NDArray[np.generic] | Mosaic,
     weight: NDArray[np.uint8] | None = None,
     sar: NDArray[np.float32] | None = None,
 ) -> NDArray[np.int32] | None:
@@ -84,10 +85,10 @@ def synthesise(
 
 
 def _planes(
-    dn: NDArray[np.generic], sar: NDArray[np.float32] | None, windows: list[Window], job: Job
+    dn: NDArray[np.generic] | Mosaic, sar: NDArray[np.float32] | None, windows: list[Window], job: Job
 ) -> tuple[Planes, Planes]:
     """Reflectance by slot and dB by polarisation under `windows`, each (windows, tile, tile)."""
-    tiles = [_optical_tiles(dn[:, *window.slices], job) for window in windows]
+    tiles = [_optical_tiles(dn[slice(None), *window.slices], job) for window in windows]
     optical = {slot: np.stack([tile[slot] for tile in tiles]) for slot in tiles[0]}
     radar = {
         name: np.stack([_mirrored(sar[k][w.slices], job.grid.tile) for w in windows])
@@ -109,6 +110,8 @@ def _optical_tiles(dn: NDArray[np.generic], job: Job) -> dict[str, NDArray[np.fl
 
 def _mirrored(plane: NDArray[np.float32], tile: int) -> NDArray[np.float32]:
     height, width = plane.shape
+    if plane.shape == (tile, tile):
+        return plane
     return np.pad(plane, ((0, tile - height), (0, tile - width)), mode="symmetric")
 
 

@@ -44,13 +44,22 @@ def thickness(scene: da.Array, job: Job) -> da.Array:
 def _graph(
     name: str, job: Job, inputs: tuple[da.Array, ...], finish: Finish, finished_from: tuple[da.Array, ...]
 ) -> HighLevelGraph:
-    """Every tile is computed by the one chunk in which it begins, and handed to the chunks that it reaches into."""
+    """Every tile is computed by the one chunk in which it begins, and handed to the chunks that it reaches into.
+
+    Those that reach over the chunk's right edge are a task of their own, so that who wants the chunk to the right
+    alone need not compute the others.
+    """
     chunks = windows(_chunks(inputs[0]))
-    owned = {index: tiles for index, chunk in chunks.items() if (tiles := job.grid.owned(chunk))}
+    owned = {
+        (*index, over): tiles
+        for index, chunk in chunks.items()
+        for over in (False, True)
+        if (tiles := [tile for tile in job.grid.owned(chunk) if (tile.right > chunk.right) == over])
+    }
     frames = {index: cover(tiles) for index, tiles in owned.items()}
     parts = f"{name}-tiles"
     syntheses = {
-        index: Call(partial(synthesise, job, owned[index]), tuple((array, frame) for array in inputs))
+        index: Call(partial(synthesise, job, owned[index]), tuple((array, frame) for array in inputs), lazy=True)
         for index, frame in frames.items()
     }
     outputs = {}
@@ -70,12 +79,12 @@ def _chunks(scene: da.Array) -> Chunks:
 
 def _reaching(chunks: dict[Key, Window], frames: dict[Key, Window]) -> dict[Key, list[Key]]:
     """Which frames reach into each chunk. Rows and columns are asked apart: a mosaic has many thousand chunks."""
-    rows = {i: frame[:2] for (i, _), frame in frames.items()}
-    columns = {j: frame[2:] for (_, j), frame in frames.items()}
+    rows = {i: frame[:2] for (i, *_), frame in frames.items()}
+    columns = {tuple(across): frame[2:] for (_, *across), frame in frames.items()}
 
-    def near(spans: dict[Any, tuple[int, int]], start: int, stop: int) -> list[int]:
+    def near(spans: dict[Any, tuple[int, int]], start: int, stop: int) -> list[Any]:
         return [k for k, (low, high) in spans.items() if low < stop and high > start]
 
     down = {i: near(rows, chunk.top, chunk.bottom) for (i, _), chunk in chunks.items()}
     across = {j: near(columns, chunk.left, chunk.right) for (_, j), chunk in chunks.items()}
-    return {(i, j): [(k, m) for k in down[i] for m in across[j]] for i, j in chunks}
+    return {(i, j): [(k, *m) for k in down[i] for m in across[j]] for i, j in chunks}

@@ -1,5 +1,6 @@
 """Many scenes: each done once, failures kept apart, and what makes a scene another one."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -93,6 +94,29 @@ def test_what_is_done_is_left_alone(settle, small, tmp_path):
     assert statuses(settle(path)) == {"a": "skipped"}
     assert (out.stat().st_mtime_ns, out.stat().st_ino) == (stat.st_mtime_ns, stat.st_ino)
     assert statuses(settle(path, overwrite=True)) == {"a": "done"}
+
+
+def test_what_a_run_settled_itself_it_does_not_call_earlier(options, small, tmp_path):
+    # A scene comes again when the worker that had settled it dies before it can tell.
+    archive = Archive.open(Records(tmp_path / "clear"), options, overwrite=True, retry_failed=True)
+    (tmp_path / "text.tif").write_text("no raster")
+    tasks = plan([(str(small()),), (str(tmp_path / "text.tif"),)], Names(tmp_path / "clear"))
+    inodes = []
+    for _ in range(2):
+        outcomes = [archive.attempt(task) for task in tasks]
+        assert [(outcome.status, outcome.earlier) for outcome in outcomes] == [("done", False), ("failed", False)]
+        inodes.append(tasks[0].output.stat().st_ino)
+    assert inodes[0] == inodes[1]
+
+
+def test_a_record_from_before_runs_had_names_still_holds(settle, small, tmp_path):
+    path = small()
+    settle(path)
+    file = tmp_path / "clear" / ".cloudfix" / "a_clear.tif.json"
+    record = json.loads(file.read_text())
+    del record["run"]
+    file.write_text(json.dumps(record))
+    assert statuses(settle(path)) == {"a": "skipped"}
 
 
 def test_a_copy_of_the_archive_is_still_done(settle, small, tmp_path):

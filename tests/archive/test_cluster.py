@@ -1,20 +1,25 @@
 """The same files from a cluster, whatever happens to it."""
 
+import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
+import cloudpickle
 import pytest
 
 from cloudfix.archive import workers as workers_module
 from cloudfix.archive.cluster import local_workers, reach, remote_workers
 from cloudfix.archive.options import Options
+from cloudfix.archive.outcome import Outcome
 from cloudfix.archive.records import Records
 from cloudfix.archive.run import Archive, run_archive
 from cloudfix.archive.scene import Single, restore_scene
@@ -29,20 +34,26 @@ SCENES = 8
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """A scheduler and two workers, processes in a folder of their own: the address, and the scheduler's process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     dask = [sys.executable, "-m", "dask"]
     folder = tmp_path_factory.mktemp("workers")
+    told = folder / "scheduler.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
-    scheduler = subprocess.Popen([*dask, "scheduler", "--port", str(port), "--no-dashboard"], **quiet)
-    address = f"tcp://127.0.0.1:{port}"
-    worker = [*dask, "worker", address, "--nthreads", "1", "--nworkers", "2", "--no-dashboard"]
+    scheduler = subprocess.Popen(
+        [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", told, "--no-dashboard"], **quiet
+    )
+    worker = [*dask, "worker", "--scheduler-file", told, "--nthreads", "1", "--nworkers", "2", "--no-dashboard"]
     nannies = subprocess.Popen([*worker, "--death-timeout", "60"], **quiet)
-    yield address, scheduler
+    yield _address(told), scheduler
     for process in (nannies, scheduler):
         process.terminate()
         process.wait()
+
+
+def _address(told):
+    while True:
+        with suppress(OSError, ValueError):
+            return json.loads(told.read_text())["address"]
+        time.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +107,49 @@ def test_a_worker_killed_in_mid_run_costs_nothing(cluster, archive, scenes, tmp_
         loads = workers.client.run(_loads)
     assert max(loads.values()) == 1
     assert made(tmp_path / "clear") == quiet_run(archive, scenes)
+
+
+def test_what_a_killed_worker_had_done_was_done_by_this_run(cluster, archive, scenes, tmp_path):
+    Path("bad.tif").write_text("no raster")
+    with remote_workers(cluster[0]) as workers:
+        workers.client.wait_for_workers(2, timeout=60)
+        run, names = archive("clear")
+        tasks = plan([*scenes, ("bad.tif",)], names)
+        unfinished = run_archive(run, tasks, workers.attempts)
+        outcomes = [next(unfinished)]
+        # Workers keep what they found until it is asked for.
+        while sum(map(len, (kept := workers.client.has_what()).values())) < len(tasks) - 1:
+            time.sleep(0.1)
+        os.kill(workers.client.run(os.getpid)[max(kept, key=lambda worker: len(kept[worker]))], signal.SIGKILL)
+        outcomes += unfinished
+    statuses = sorted((outcome.status, outcome.earlier) for outcome in outcomes)
+    assert statuses == [("done", False)] * SCENES + [("failed", False)]
+    assert {outcome.status for outcome in run_archive(archive("clear")[0], tasks)} == {"skipped", "failed"}
+    assert made(tmp_path / "clear") == quiet_run(archive, scenes)
+
+
+@dataclass(frozen=True)
+class _Blamed(Archive):
+    """Dask says of every scene that workers died of it, of 0.tif rightly so: it says so again."""
+
+    def attempt(self, task, progress=None):
+        before = task.output.with_suffix(".blamed")
+        if before.exists() and Path(task.sources[0]).name != "0.tif":
+            return Outcome(task, "done")
+        before.touch()
+        raise distributed.KilledWorker(task.title, SimpleNamespace(address="tcp://lost"), 3)
+
+
+def test_a_scene_that_waited_where_another_killed_is_not_blamed(cluster, scenes, tmp_path):
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    run, tasks = _Blamed.open(Records(tmp_path), Options()), plan(scenes[:3], Names(tmp_path))
+    with remote_workers(cluster[0]) as workers:
+        outcomes = {Path(o.task.sources[0]).stem: o for o in run_archive(run, tasks, workers.attempts)}
+        with pytest.raises(ClusterError, match=r"0\.tif: several workers died of it"):
+            workers.restore(run, tasks[0])
+    assert {name: outcome.status for name, outcome in outcomes.items()} == {"0": "failed", "1": "done", "2": "done"}
+    assert "0.tif: several workers died of it" in outcomes["0"].record.reason
+    assert run.records.read("0_clear.tif").status == "failed"
 
 
 def _loads():

@@ -13,17 +13,13 @@ import cloudfix
 from cloudfix.errors import MaskError
 
 
-def _cloudfix(*arguments):
-    return subprocess.run([sys.executable, "-m", "cloudfix", *map(str, arguments)], capture_output=True, text=True)
-
-
-def test_mask_is_the_one_that_run_uses(samples, tiny_weights, tmp_path):
+def test_mask_is_the_one_that_run_uses(typed, samples, tiny_weights, tmp_path):
     scene = samples / "landsat8_scene.tif"
-    result = _cloudfix("mask", scene, "-o", tmp_path / "mask.tif")
+    result = typed("mask", scene, "-o", tmp_path / "mask.tif")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [str(tmp_path / "mask.tif")]
     used = tmp_path / "used.tif"
-    _cloudfix("run", scene, "-o", tmp_path / "out.tif", "--mask-out", used, "--model", tiny_weights)
+    typed("run", scene, "-o", tmp_path / "out.tif", "--mask-out", used, "--model", tiny_weights)
 
     with rasterio.open(tmp_path / "mask.tif") as ours, rasterio.open(used) as theirs, rasterio.open(scene) as source:
         assert (ours.crs, ours.transform, ours.shape) == (source.crs, source.transform, source.shape)
@@ -37,27 +33,27 @@ def test_mask_is_the_one_that_run_uses(samples, tiny_weights, tmp_path):
     assert cog_validate(tmp_path / "mask.tif", strict=True, quiet=True)[0]
 
 
-def test_an_input_is_never_overwritten(write_scene):
+def test_an_input_is_never_overwritten(typed, write_scene):
     scene = write_scene()
     before = scene.read_bytes()
-    result = _cloudfix("mask", scene, "-o", scene)
+    result = typed("mask", scene, "-o", scene)
     assert result.returncode == 1
     assert "is an input" in result.stderr
     assert scene.read_bytes() == before
 
 
-def test_nothing_to_tell_cloud_by_is_one_line(write_scene, tmp_path):
+def test_nothing_to_tell_cloud_by_is_one_line(typed, write_scene, tmp_path):
     scene = write_scene(count=13)
-    result = _cloudfix("mask", scene, "-o", tmp_path / "m.tif", "--mask", "nosuch")
+    result = typed("mask", scene, "-o", tmp_path / "m.tif", "--mask", "nosuch")
     assert result.returncode == 1
     assert len(result.stderr.strip().splitlines()) == 1
     assert "nosuch" in result.stderr
     assert not (tmp_path / "m.tif").exists()
 
 
-def test_a_product_is_masked_on_the_grid_that_was_asked_for(products, tmp_path):
+def test_a_product_is_masked_on_the_grid_that_was_asked_for(typed, products, tmp_path):
     safe = products.sentinel2(tmp_path, level="L2A", offset=-1000)
-    result = _cloudfix("mask", safe, "-o", tmp_path / "m.tif", "--resolution", "20")
+    result = typed("mask", safe, "-o", tmp_path / "m.tif", "--resolution", "20")
     assert result.returncode == 0, result.stderr
     with rasterio.open(tmp_path / "m.tif") as made:
         assert (made.shape, made.res, made.tags()["CLOUDFIX_MASK"]) == ((60, 60), (20, 20), "SCL")

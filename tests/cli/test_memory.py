@@ -24,6 +24,6 @@ def test_a_scene_four_times_as_long_takes_no_more_memory(write_scene, tiny_weigh
         assert status == 0
         return usage.ru_maxrss / 1024
 
-    small, large = 3072, 12288
+    small, large = 2048, 8192
     grown = 13 * 2 * 512 * (large - small) / 2**20
     assert peak(large) - peak(small) < 0.3 * grown

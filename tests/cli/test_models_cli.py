@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import subprocess
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -194,13 +192,12 @@ def test_weights_for_research_only_are_marked(research_weights: Path, monkeypatc
 
 
 def test_a_run_says_once_that_weights_are_for_research_only(
-    research_weights: Path, write_scene: Any, tmp_path: Path
+    research_weights: Path, write_scene: Any, typed: Any
 ) -> None:
     write_scene(60, 60, name="a.tif")
     write_scene(60, 60, name="b.tif")
     said = "aca-crnet.tiny: its licence says: research use, its images state no licence"
     for words in (("a.tif", "-o", "out.tif"), ("a.tif", "b.tif", "--out-dir", "clear")):
-        command = [sys.executable, "-m", "cloudfix", "run", *words, "--model", str(research_weights)]
-        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        result = typed("run", *words, "--model", research_weights)
         assert result.returncode == 0, result.stderr
         assert result.stderr.count(f"note: {said}") == 1

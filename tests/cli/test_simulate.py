@@ -1,8 +1,5 @@
 """`cloudfix simulate` as a user types it."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import rasterio
@@ -82,10 +79,9 @@ def test_8_bit_rgb(simulate, tmp_path):
     assert out[:, thickness > 0.99].mean() > 1.5 * picture.mean()
 
 
-def test_what_it_writes_can_be_restored(simulate, write_scene, tmp_path, tiny_weights):
+def test_what_it_writes_can_be_restored(simulate, typed, write_scene, tiny_weights):
     simulate(write_scene(100, 120, clouds=()), "-o", "cloudy.tif", "--mask-out", "m.tif", *OPTIONS)
-    command = [sys.executable, "-m", "cloudfix", "run", "cloudy.tif", "-o", "clear.tif", "--mask", "m.tif"]
-    result = subprocess.run([*command, "--model", str(tiny_weights)], capture_output=True, text=True, cwd=tmp_path)
+    result = typed("run", "cloudy.tif", "-o", "clear.tif", "--mask", "m.tif", "--model", tiny_weights)
     assert result.returncode == 0, result.stderr
 
 
@@ -113,9 +109,8 @@ def test_wrong_use_is_one_line_and_leaves_nothing(simulate, write_scene, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
 
 
-def test_an_error_is_one_line_on_stderr(tmp_path):
-    command = [sys.executable, "-m", "cloudfix", "simulate", "nosuch.tif", "-o", "out.tif"]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+def test_an_error_is_one_line_on_stderr(typed):
+    result = typed("simulate", "nosuch.tif", "-o", "out.tif")
     assert result.returncode == 1
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1

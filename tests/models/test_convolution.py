@@ -114,6 +114,31 @@ def test_weights_that_change_are_transformed_again(calls: list[str]) -> None:
 
 
 @needs_kernels
+@torch.no_grad()
+def test_frozen_weights_that_change_are_transformed_again() -> None:
+    conv, x = Conv3x3(16, 16, bias=False).bfloat16().requires_grad_(False), torch.randn(1, 16, 8, 8).bfloat16()
+    before = conv(x)
+    conv.weight.mul_(2)
+    torch.testing.assert_close(conv(x), 2 * before)
+    conv.load_state_dict({"weight": torch.zeros_like(conv.weight)})
+    assert conv(x).eq(0).all()
+    conv.weight = torch.nn.Parameter(torch.ones_like(conv.weight), requires_grad=False)
+    assert conv(x).ne(0).any()
+
+
+@needs_kernels
+@torch.no_grad()
+def test_frozen_weights_are_transformed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    transformed: list[torch.Tensor] = []
+    plain = convolution.transform
+    monkeypatch.setattr(convolution, "transform", lambda weight: transformed.append(weight) or plain(weight))
+    conv, x = Conv3x3(16, 16).bfloat16().requires_grad_(False), torch.randn(1, 16, 8, 8).bfloat16()
+    for _ in range(3):
+        conv(x)
+    assert len(transformed) == 1
+
+
+@needs_kernels
 @settings(max_examples=15, deadline=None)
 @given(
     sides=st.tuples(st.integers(1, 9), st.integers(1, 9)),

@@ -57,13 +57,25 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_leftovers_of_a_killed_run_are_cleared_before_the_next(tmp_path):
-    left = tmp_path / ".a.txt.partial" / "scratch"
+    left = tmp_path / ".a.txt.partial" / "scratch-1"
     left.mkdir(parents=True)
     (left / "x.tif").write_text("large")
     (left.parent / "y.tif").write_text("large")
     with staging(tmp_path / "a.txt") as stage:
         assert files_in(stage.folder) == ["lock"]
     assert files_in(tmp_path) == []
+
+
+def test_a_worker_that_is_left_of_a_killed_run_does_not_write_into_the_next(tmp_path):
+    final = tmp_path / "a.txt"
+    with staging(final) as killed:
+        file = killed.scratch / "bands.tif"
+        file.touch()
+    with staging(final) as stage:
+        (stage.scratch / "bands.tif").touch()
+        assert not file.exists()
+        with pytest.raises(FileNotFoundError):
+            file.write_text("late")
 
 
 def test_a_second_run_on_the_same_output_is_refused(scene, tmp_path):
@@ -93,17 +105,20 @@ def test_a_killed_run_leaves_no_half_file_and_the_next_one_cleans_up(scene, tmp_
         write_cog(scene, {str(out / "out.tif")!r}, progress=lambda *_: time.sleep(60))
     """
     run = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=REPOSITORY)
-    scratch = out / ".out.tif.partial" / "scratch" / "bands.tif"
     deadline = time.monotonic() + 60
-    while not (scratch.exists() and scratch.stat().st_size > 100_000) and time.monotonic() < deadline:
+    while not _scratch(out, 100_000) and time.monotonic() < deadline:
         time.sleep(0.05)
     run.send_signal(signal.SIGKILL)
     run.wait()
     assert [item.name for item in out.iterdir()] == [".out.tif.partial"]
-    assert scratch.exists()
+    assert _scratch(out)
     write_cog(scene, out / "out.tif")
     assert files_in(out) == ["out.tif"]
     np.testing.assert_array_equal(open_scene(out / "out.tif"), scene)
+
+
+def _scratch(out, size=0):
+    return [file for file in out.glob(".out.tif.partial/scratch-*/bands.tif") if file.stat().st_size > size]
 
 
 def test_a_folder_that_cannot_be_written_is_refused(scene, tmp_path):

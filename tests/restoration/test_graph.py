@@ -28,6 +28,30 @@ def test_a_call_sees_exactly_its_window(rows, columns, halo):
     np.testing.assert_array_equal(result.compute(scheduler="synchronous"), pixels)
 
 
+@settings(max_examples=30, deadline=None)
+@given(sizes, sizes, st.data())
+def test_a_mosaic_is_the_array_it_stands_for(rows, columns, data):
+    height, width = sum(rows), sum(columns)
+    pixels = np.arange(3 * height * width, dtype=np.uint16).reshape(3, height, width)
+    array = da.from_array(pixels, chunks=((3,), rows, columns))
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    window = Window(top, data.draw(st.integers(top + 1, height)), left, data.draw(st.integers(left + 1, width)))
+    inner = window.within(window)
+    inner = Window(inner.bottom // 3, inner.bottom, inner.right // 2, inner.right)
+
+    def look(mosaic):
+        expected = pixels[:, *window.slices]
+        assert (mosaic.shape, mosaic.dtype) == (expected.shape, expected.dtype)
+        np.testing.assert_array_equal(mosaic[1], expected[1])
+        np.testing.assert_array_equal(mosaic[:, *inner.slices], expected[:, *inner.slices])
+        return mosaic[:, :, :]
+
+    graph = tasks("look", {(0, 0, 0): Call(look, ((array, window),), lazy=True)})
+    chunks = ((window.shape[0],), (window.shape[1],))
+    found = as_array("look", graph, chunks, array.dtype, bands=3).compute(scheduler="synchronous")
+    np.testing.assert_array_equal(found, pixels[:, *window.slices])
+
+
 def test_results_of_other_tasks_come_last():
     array = da.zeros((1, 4, 4), chunks=2)
     below = tasks(

@@ -1,10 +1,19 @@
+import importlib
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+import cloudfix
 from cloudfix.errors import ModelError
 from cloudfix.models import read_card
+from cloudfix.restoration import network as network_module
 from cloudfix.restoration.network import Network, plan_network
+from cloudfix.restoration.transfer import Arriving, fetch, send
+
+restore_module = importlib.import_module("cloudfix.restoration.restore")
 
 
 def test_on_a_cpu_every_batch_has_one_core(tiny_weights):
@@ -12,8 +21,8 @@ def test_on_a_cpu_every_batch_has_one_core(tiny_weights):
     card = read_card(tiny_weights)
     network = Network(plan_network(str(tiny_weights), card, device="cpu", precision="fp32", batch_size=None))
     threads = []
-    restore = network.restore
-    network.restore = lambda *planes: threads.append(torch.get_num_threads()) or restore(*planes)
+    start = network.start
+    network.start = lambda *planes: threads.append(torch.get_num_threads()) or start(*planes)
     red = torch.rand(1, 64, 64).numpy()
     assert len(list(network.map(lambda _: (dict.fromkeys(("blue", "green", "red"), red), {}), range(3)))) == 3
     assert threads == [1, 1, 1]
@@ -54,3 +63,51 @@ def test_a_device_too_small_for_one_tile_is_an_error(small_device):
     network, planes, _ = small_device(0)
     with pytest.raises(ModelError, match=r"cpu has not enough free memory for one tile of 32 × 32; use a smaller"):
         network.restore(planes, {})
+
+
+@pytest.mark.parametrize(
+    ("device", "tiles", "triton", "compiled"),
+    [
+        ("cuda:1", 10**6, True, True),
+        ("cuda", 100, True, False),
+        ("cuda", 10**6, False, False),
+        ("cpu", 10**6, True, False),
+    ],
+)
+def test_only_large_scenes_on_a_gpu_are_worth_compiling(tiny_weights, monkeypatch, device, tiles, triton, compiled):
+    monkeypatch.setattr(network_module, "resolve_device", lambda device: device)
+    monkeypatch.setattr(network_module, "find_spec", lambda name: object() if triton else None)
+    card = read_card(tiny_weights)
+    plan = plan_network(str(tiny_weights), card, device=device, precision="fp32", batch_size=None, tiles=tiles)
+    assert plan.compiled is compiled
+
+
+def test_a_scene_tells_how_many_tiles_it_has(write_scene, tiny_weights, monkeypatch):
+    asked = []
+    plain = restore_module.plan_network
+    monkeypatch.setattr(
+        restore_module, "plan_network", lambda *args, tiles, **options: asked.append(tiles) or plain(*args, **options)
+    )
+    cloudfix.restore(cloudfix.open_scene(write_scene(100, 70)), model=str(tiny_weights), tile=32, overlap=0)
+    assert asked == [4 * 3]
+
+
+def test_what_is_compiled_runs_as_cuda_graphs(tiny_weights, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda module, **options: asked.append(options) or module)
+    plan = plan_network(str(tiny_weights), read_card(tiny_weights), device="cpu", precision="fp32", batch_size=None)
+    Network(plan)
+    assert asked == []
+    Network(replace(plan, compiled=True))
+    assert asked == [{"mode": "reduce-overhead", "dynamic": False}]
+
+
+def test_values_are_the_same_on_their_way_to_a_device_and_back():
+    values = np.random.default_rng(0).random((2, 3, 4), np.float32)
+    np.testing.assert_array_equal(fetch(send(values, "cpu")).wait(), values)
+
+
+def test_values_from_a_gpu_are_waited_for():
+    waited = []
+    Arriving(torch.zeros(1), SimpleNamespace(synchronize=lambda: waited.append(True))).wait()
+    assert waited == [True]

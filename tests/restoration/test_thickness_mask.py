@@ -92,6 +92,11 @@ def test_provenance_names_the_network(rgb_scene, thickness_weights, restoring_we
     assert tags["CLOUDFIX_MASK"] == f"thickness by scpm.test {checksum[:12]}"
 
 
+def test_weights_that_are_not_there_are_named_with_the_option(rgb_scene, restoring_weights, tmp_path):
+    with pytest.raises(MaskError, match=r"--mask: model .*gone\.safetensors: no such file"):
+        restored(rgb_scene(), tmp_path / "gone.safetensors", restoring_weights)
+
+
 def test_weights_that_restore_make_no_mask(rgb_scene, restoring_weights):
     with pytest.raises(MaskError, match="expected thickness weights"):
         restored(rgb_scene(), restoring_weights, restoring_weights)
