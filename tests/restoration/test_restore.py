@@ -52,13 +52,13 @@ def test_chunk_size_does_not_change_a_bit(restored, write_scene, chunks):
 
 def test_every_tile_is_computed_once_and_only_where_there_is_cloud(restored, write_scene, monkeypatch):
     calls = []
-    restore = Network.restore
+    start = Network.start
 
     def counted(self, optical, sar):
         calls.append(len(next(iter(optical.values()))))
-        return restore(self, optical, sar)
+        return start(self, optical, sar)
 
-    monkeypatch.setattr(Network, "restore", counted)
+    monkeypatch.setattr(Network, "start", counted)
     _, clear = restored(chunks=50, replace_all=True)
     clear["bands"].compute()
     assert sum(calls) == 3 * 4
@@ -173,10 +173,8 @@ def test_a_dark_band_is_shown_as_dark(write_scene, tiny_weights, monkeypatch):
         dn[10, :4, :4] = 600
         file.write(dn)
     shown = []
-    restore = Network.restore
-    monkeypatch.setattr(
-        Network, "restore", lambda self, optical, sar: shown.append(optical) or restore(self, optical, sar)
-    )
+    start = Network.start
+    monkeypatch.setattr(Network, "start", lambda self, optical, sar: shown.append(optical) or start(self, optical, sar))
     scene = cloudfix.open_scene(path)
     cloudfix.restore(scene, model=str(tiny_weights), replace_all=True)["bands"].compute()
     assert shown[0]["cirrus"][0, 10, 10] == 0
