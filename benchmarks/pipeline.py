@@ -126,9 +126,10 @@ def main() -> None:
         ]
         by_side = [run(folder, side, 0.1, cores) for side in options.sides]
         by_cores = [run(folder, middle, 0.1, count) for count in range(1, cores + 1)]
-    record: dict[str, Any] = {"floor": floor(middle), "over_floor": {}}
+    floors = {side: floor(side) for side in {row.side for row in cloudiest}}
+    record: dict[str, Any] = {"floor": floors[middle], "over_floor": {}}
     for row in cloudiest:
-        record["over_floor"][row.side] = row.seconds / floor(row.side)
+        record["over_floor"][row.side] = row.seconds / floors[row.side]
         print(f"{row.cover:.0%} cloud, {row.side}²: {record['over_floor'][row.side]:.2f} times the network alone")
     first, last = by_side[0], by_side[-1]
     record["growth"] = last.seconds / first.seconds

@@ -38,7 +38,7 @@ def imagined(clear: Image, slots: Sequence[str], random: np.random.Generator) ->
     Returns:
         (2, H, W) σ⁰ in dB.
     """
-    green, red, nir, swir = (clear[list(slots).index(slot)] for slot in NEEDED)
+    green, red, nir, swir = (clear[slots.index(slot)] for slot in NEEDED)
     water = _step((green - nir) / (green + nir + _LEAST), 0.05)
     canopy = np.clip((nir - red) / (nir + red + _LEAST), 0, 1)
     rough = np.clip(np.abs(green - ndimage.gaussian_filter(green, _GRAIN)) / 0.03, 0, 2)
