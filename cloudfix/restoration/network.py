@@ -144,12 +144,18 @@ class Network:
     def map(
         self, batch: Callable[[Item], tuple[Planes, Planes]], items: Sequence[Item]
     ) -> Iterator[NDArray[np.float32]]:
-        """Restore `batch(item)`, the optical and SAR planes of some tiles, for every item, in their order."""
+        """Restore `batch(item)`, the optical and SAR planes of some tiles, for every item, in their order.
+
+        Each as `start` takes and gives them.
+
+        Raises:
+            ModelError: the network gave NaN or infinity, or the device is too small for one tile.
+        """
         started = self._pool.map(lambda item: self.start(*batch(item)), items)
         return (self._checked(output) for output in started)
 
-    def restore(self, optical: Planes, sar: Planes) -> NDArray[np.float32]:
-        """Restore up to `batch_size` tiles, on the calling thread.
+    def start(self, optical: Planes, sar: Planes) -> Arriving:
+        """Restore up to `batch_size` tiles; a GPU may still be at it on return, while the next batch is prepared.
 
         Args:
             optical: reflectance by slot, each (tiles, height, width).
@@ -159,12 +165,8 @@ class Network:
             Reflectance of every slot of the card, (tiles, slots, height, width).
 
         Raises:
-            ModelError: the network gave NaN or infinity, or the device is too small for one tile.
+            ModelError: the device is too small for one tile.
         """
-        return self._checked(self.start(optical, sar))
-
-    def start(self, optical: Planes, sar: Planes) -> Arriving:
-        """As `restore`, but a GPU may still be at it on return, so that the next batch can be prepared meanwhile."""
         count = len(next(iter(optical.values())))
         with torch.inference_mode():
             inputs = assemble(self.card, self._on_device(optical), self._on_device(sar) or None)

@@ -16,6 +16,12 @@ from cloudfix.restoration.transfer import Arriving, fetch, send
 restore_module = importlib.import_module("cloudfix.restoration.restore")
 
 
+def restored(network, planes):
+    """What a network makes of one batch of tiles."""
+    (tiles,) = network.map(lambda optical: (optical, {}), [planes])
+    return tiles
+
+
 def test_on_a_cpu_every_batch_has_one_core(tiny_weights):
     """Sums in float32 are rounded differently for each number of threads that share them."""
     card = read_card(tiny_weights)
@@ -52,17 +58,17 @@ def small_device(tiny_weights, monkeypatch):
 
 def test_a_batch_too_large_for_the_device_is_halved_once_and_for_all(small_device):
     network, planes, given = small_device(3)
-    first, second = network.restore(planes, {}), network.restore(planes, {})
+    first, second = restored(network, planes), restored(network, planes)
     assert given == [8, 4, 2, 2, 2, 2, 2, 2, 2, 2]
     np.testing.assert_array_equal(first, second)
     whole, planes, _ = small_device(8)
-    np.testing.assert_allclose(first, whole.restore(planes, {}), atol=1e-6)
+    np.testing.assert_allclose(first, restored(whole, planes), atol=1e-6)
 
 
 def test_a_device_too_small_for_one_tile_is_an_error(small_device):
     network, planes, _ = small_device(0)
     with pytest.raises(ModelError, match=r"cpu has not enough free memory for one tile of 32 × 32; use a smaller"):
-        network.restore(planes, {})
+        restored(network, planes)
 
 
 @pytest.mark.parametrize(
