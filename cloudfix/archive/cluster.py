@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import dask
+
 from cloudfix.archive.workers import Workers
 from cloudfix.errors import ClusterError, UsageError
 
@@ -38,7 +40,9 @@ def reach(address: str | None, count: int | None) -> Iterator[Workers | None]:
         with local_workers(count) as workers:
             yield workers
     else:
-        yield None
+        # Otherwise dask imports dask.distributed only to find no client.
+        with dask.config.set(scheduler="threads"):
+            yield None
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The command line without a process of its own: torch and rasterio are imported once, not by every command."""
 
+import io
 import subprocess
 import sys
 import warnings
@@ -14,9 +15,10 @@ def typed(tmp_path, monkeypatch, capsys):
     """What `cloudfix` says in a folder, and its exit code, as `subprocess.run` would tell them."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments):
+    def call(*arguments, stdin=b""):
         command = ["cloudfix", *map(str, arguments)]
         monkeypatch.setattr(sys, "argv", command)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         capsys.readouterr()
         with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
             main()

@@ -4,7 +4,6 @@ A page is followed from top to bottom in a folder with small stand-ins for the f
 command may leave out parts (…), and its numbers may differ; its words may not.
 """
 
-import io
 import os
 import re
 import shlex
@@ -12,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import time
-import warnings
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -24,7 +22,7 @@ import typer
 import yaml
 from rasterio.windows import Window
 
-from cloudfix.cli import app, main
+from cloudfix.cli import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -102,8 +100,8 @@ def like(line):
 class Shell:
     """Runs commands as they are typed, `cloudfix` in this process."""
 
-    def __init__(self, monkeypatch, capsys):
-        self.monkeypatch, self.capsys = monkeypatch, capsys
+    def __init__(self, typed):
+        self.typed = typed
 
     def run(self, command):
         """What the command prints; it must not fail, unless it is to be refused, and has to leave its outputs."""
@@ -116,23 +114,14 @@ class Shell:
         listed = subprocess.run(["bash", "-c", before], capture_output=True, check=True).stdout if before else b""
         quick = QUICK if command.words[0] == "train" and "--data" in command.words else ()
         began = time.time_ns()
-        code, said = self.cloudfix([*command.words, *quick], listed)
+        done = self.typed(*command.words, *quick, stdin=listed)
+        code, said = done.returncode, done.stdout + done.stderr
         refused = command.comment == "refused"
         assert (code in {1, 2}) if refused else code == 0, (command.line, code, said)
         for option, value in zip(command.words, command.words[1:], strict=False):
             if option in OUTPUTS and "{" not in value and not refused:
                 assert Path(value).stat().st_mtime_ns >= began - 1e7, f"{command.line}: no {value} was written"
         return said
-
-    def cloudfix(self, words, stdin):
-        self.monkeypatch.setattr(sys, "argv", ["cloudfix", *words])
-        self.monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        self.capsys.readouterr()
-        with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
-            main()
-            raise SystemExit(0)
-        said = self.capsys.readouterr()
-        return ended.value.code or 0, said.out + said.err
 
 
 def write(path, values, profile, names=None, tags=None):
@@ -216,7 +205,7 @@ def write_weights(folder, tiny_weights):
 
 
 @pytest.fixture
-def shell(stand_ins, tmp_path, monkeypatch, capsys):
+def shell(stand_ins, tmp_path, monkeypatch, typed):
     """A shell in a copy of the stand-ins, with small weights under the name of those that come along."""
     folder = shutil.copytree(stand_ins, tmp_path / "folder")
     monkeypatch.chdir(folder)
@@ -224,7 +213,7 @@ def shell(stand_ins, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return Shell(monkeypatch, capsys)
+    return Shell(typed)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

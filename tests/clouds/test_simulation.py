@@ -139,6 +139,15 @@ def test_haze_fades_with_wavelength_and_cirrus_shows_in_its_band() -> None:
     assert band(ice, "cirrus").mean() > 0.3 * band(ice, "blue").mean()
 
 
+def test_haze_that_whitens_is_grey_and_as_bright_as_the_square_of_its_thickness() -> None:
+    recipe = CloudRecipe(cloud=0, haze=1, cirrus=0, haze_depth=(0.1, 3), haze_whitening=1)
+    ground = torch.rand(8, 13, 32, 32, generator=generator(1))
+    made = simulate(ground, SLOTS, generator(4), recipe)
+    low = [channel for channel, slot in enumerate(SLOTS) if slot != "cirrus"]
+    expected = (1 - made.thickness) * ground + made.thickness**2
+    torch.testing.assert_close(made.cloudy[:, low], expected[:, low])
+
+
 def test_a_shadow_darkens_red_more_than_coastal() -> None:
     made = simulate(torch.full((8, len(SLOTS), 96, 96), 0.3), SLOTS, generator(5), DENSE)
     shaded = ((made.shadow > 0.2) & (made.thickness == 0))[:, 0]

@@ -98,7 +98,7 @@ class Haze:
         through = (depth * -self.light.spectrum).exp_()
         scene.gain.mul_(through)
         scene.light.mul_(through)
-        scene.light.add_(through.neg_().add_(1).mul_(self.light.opaque))
+        scene.light.add_(self.light.scattered(through))
         return depth
 
 

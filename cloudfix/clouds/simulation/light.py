@@ -98,10 +98,17 @@ class HazeLight:
     Attributes:
         opaque: (B, C, 1, 1) reflectance at infinite depth.
         spectrum: (B, C, 1, 1) optical depth relative to that at the reference wavelength.
+        whitening: (B, C, 1, 1) how far its reflectance follows its depth, 0 to 1.
     """
 
     opaque: Tensor
     spectrum: Tensor
+    whitening: Tensor
+
+    def scattered(self, through: Tensor) -> Tensor:
+        """(B, C, H, W) reflectance of haze that lets the share `through` of the light pass."""
+        stopped = 1 - through
+        return stopped * (self.opaque + self.whitening * (stopped - self.opaque))
 
 
 def cloud_light(draws: Draws, slots: Sequence[str], recipe: CloudRecipe) -> CloudLight:
@@ -137,12 +144,16 @@ def cirrus_light(draws: Draws, slots: Sequence[str]) -> CloudLight:
 
 
 def haze_light(draws: Draws, slots: Sequence[str], recipe: CloudRecipe) -> HazeLight:
-    """Light and spectrum of haze (B, C, 1, 1): grey to bluish, near the ground, so never in the cirrus band."""
+    """Light and spectrum of haze (B, C, 1, 1): grey to bluish, near the ground, so never in the cirrus band.
+
+    Veils that whiten with their depth are grey.
+    """
     wavelengths = _per_slot(slots, draws.uniform(0, 1)) / _REFERENCE
     low = wavelengths.new_tensor([slot != "cirrus" for slot in slots]).view(1, -1, 1, 1)
-    bluish = 0.2 if is_picture(slots) else 1.0
+    bluish = (0.2 if is_picture(slots) else 1.0) * (1 - recipe.haze_whitening)
     colour = draws.uniform(*recipe.haze_brightness) * wavelengths ** -draws.uniform(0, 0.4 * bluish)
-    return HazeLight(colour * low, wavelengths ** -draws.uniform(0, 1.6 * bluish))
+    whitening = (recipe.haze_whitening * low).expand_as(colour)
+    return HazeLight(colour * low, wavelengths ** -draws.uniform(0, 1.6 * bluish), whitening)
 
 
 def shadow_spectrum(draws: Draws, slots: Sequence[str]) -> Tensor:

@@ -23,6 +23,7 @@ _LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "cirrus_depth": (0.0, 100.0),
         "brightness": (0.0, 2.0),
         "haze_brightness": (0.0, 2.0),
+        "haze_whitening": (0.0, 1.0),
         "shadow": (0.0, 1.0),
         "wavelength": (4.0, 100_000.0),
         "parallax": (0.0, 1.0),
@@ -48,6 +49,8 @@ class CloudRecipe:
         cirrus_depth: mean optical depth of cirrus.
         brightness: reflectance of opaque cloud in the visible.
         haze_brightness: reflectance of opaque haze at 550 nm.
+        haze_whitening: how far that follows the depth instead: 1 for veils of reflectance (1 − transmission)², which
+            RICE-I's are, 0 for not at all.
         shadow: how much of the light a full shadow takes away in the SWIR, where no sky light fills it.
         wavelength: size of the largest structures of cloud in pixels.
         parallax: 1 shifts the bands of cloud as Sentinel-2's delays between bands do, 0 not at all.
@@ -69,6 +72,7 @@ class CloudRecipe:
     cirrus_depth: tuple[float, float] = (0.03, 0.7)
     brightness: tuple[float, float] = (0.6, 1.2)
     haze_brightness: tuple[float, float] = (0.2, 0.6)
+    haze_whitening: float = 0.0
     shadow: tuple[float, float] = (0.5, 0.9)
     wavelength: tuple[float, float] = (24.0, 256.0)
     parallax: float = 1.0
@@ -82,7 +86,7 @@ class CloudRecipe:
             _check_number(name, getattr(self, name), 0.0, 1.0)
         for name, (low, high) in _LIMITS.items():
             value = getattr(self, name)
-            if name in ("parallax", "pixel"):
+            if name in ("haze_whitening", "parallax", "pixel"):
                 _check_number(name, value, low, high)
             else:
                 object.__setattr__(self, name, _range(name, value, low, high))
