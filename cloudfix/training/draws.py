@@ -149,7 +149,7 @@ class Draws:
         """A random window of the sample."""
         crop = self._data.crop
         piece = self._piece(sample, random)
-        gain = self._gain(random)
+        gain = self._gain(random, self._data.tint if bare else 0)
         clear = self._arranged(piece, piece.clear) * gain
         cloudy, mask, thickness = clear, np.zeros((1, crop, crop), np.float32), np.zeros((1, crop, crop), np.float32)
         if piece.cloudy is not None and not bare:
@@ -189,9 +189,10 @@ class Draws:
         factor = np.float32(np.exp(random.uniform(-self._data.cloud_gain, self._data.cloud_gain)))
         return np.maximum(clear + factor * (cloudy - clear), 0)
 
-    def _gain(self, random: np.random.Generator) -> Image:
+    def _gain(self, random: np.random.Generator, tint: float) -> Image:
         """(C, 1, 1) factors near 1: another sun, another soil."""
         whole, band = self._data.gain
+        band += tint
         shape = (len(self._card.slots), 1, 1)
         return np.exp(random.uniform(-whole, whole) + random.uniform(-band, band, shape)).astype(np.float32)
 

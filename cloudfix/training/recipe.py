@@ -45,6 +45,8 @@ class Data:
         transplanted: share of simulated crops that get the real cloud of another pair instead.
         clouds: "preset", a name out of `clouds.simulation.PRESETS`, and settings that differ from it.
         gain: brightness of an image, and of each of its bands, is varied by up to these factors − 1.
+        tint: so much more is each band varied where the cloud is another's, simulated or transplanted, so that what it
+            hides is told by what lies around it, not by what places mostly look like.
         cloud_gain: what real cloud and shadow change is varied by up to this factor − 1.
         sar_gain: each SAR channel is varied by up to so many dB.
         sar_noise: noise of up to so many dB is added to SAR, or SAR is smoothed.
@@ -68,6 +70,7 @@ class Data:
     transplanted: _Share = 0.0
     clouds: dict[str, int | float | str | tuple[float, float]] = field(default_factory=dict)
     gain: tuple[_Amount, _Amount] = (0.0, 0.0)
+    tint: _Amount = 0.0
     cloud_gain: _Amount = 0.0
     sar_gain: _Amount = 0.0
     sar_noise: _Amount = 0.0

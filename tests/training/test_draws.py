@@ -226,6 +226,20 @@ def test_real_cloud_comes_denser_and_thinner_over_the_same_ground(pairs: InMemor
     assert 1.2 < max(factors) < np.exp(0.5)
 
 
+def test_bands_are_tinted_where_the_cloud_is_anothers(pairs: InMemory) -> None:
+    for simulated in (0, 1):
+        data = Data(crop=16, simulated=simulated)
+        plain, tinted = (batch(Draws(pairs, drawn, CARD, 0), range(8)) for drawn in (data, replace(data, tint=0.5)))
+        ratios = tinted.clear / plain.clear
+        assert ratios.std(dim=(2, 3)).max() < 1e-5
+        bands = ratios.mean(dim=(2, 3))
+        if simulated:
+            assert np.exp(-0.5) < bands.min() < 0.8 < 1.3 < bands.max() < np.exp(0.5)
+            assert bands.std(dim=1).min() > 0.1
+        else:
+            assert torch.equal(bands, torch.ones_like(bands))
+
+
 def test_sar_varies_within_what_the_recipe_says(pairs: InMemory) -> None:
     pairs.samples = [replace(one, sar=np.full_like(one.sar, -12)) for one in pairs.samples]
     gained = batch(Draws(pairs, Data(crop=16, sar_gain=2), CARD, 0), range(8)).sar
