@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,17 +19,26 @@ if TYPE_CHECKING:
     from cloudfix.training.draws import Crop
 
 
-def overcast(crops: Crop, card: Card, recipe: CloudRecipe, seed: int) -> Crop:
+def overcast(crops: Crop, card: Card, recipe: CloudRecipe, seed: int, coarsen: int = 1) -> Crop:
     """The batch with simulated cloud over those of its crops that have none yet.
 
     Which cloud depends on `seed` and on the number of the first crop, so on the step and the process, and on how many
     crops of the batch are still bare.
+
+    Args:
+        crops: the batch.
+        card: of the network.
+        recipe: what is drawn from.
+        seed: decides, with the numbers of the crops.
+        coarsen: pixels are up to so many times as large as the recipe's, for all crops of the batch: the larger, the
+            harder are the edges of cloud and the nearer to it its shadow.
     """
     bare = crops.bare
     if not bool(bare.any()):
         return crops
     generator = torch.Generator(bare.device).manual_seed(derive(seed, int(crops.number[0])))
-    made = simulate(crops.clear[bare], card.slots, generator, recipe)
+    coarse = int(torch.randint(1, coarsen + 1, (), generator=generator, device=bare.device))
+    made = simulate(crops.clear[bare], card.slots, generator, replace(recipe, pixel=recipe.pixel * coarse))
     cloudy, mask, thickness = crops.cloudy.clone(), crops.mask.clone(), crops.thickness.clone()
     cloudy[bare] = made.cloudy
     mask[bare] = made.mask.float()

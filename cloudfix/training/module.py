@@ -77,7 +77,9 @@ class Learner(LightningModule):
 
     def on_after_batch_transfer(self, batch: Crop, dataloader_idx: int) -> Crop:  # noqa: ARG002 - Lightning's hook
         """The batch with its simulated cloud, made on the device."""
-        return overcast(batch, self._card, self._clouds, self._stage.seed) if self.trainer.training else batch
+        if not self.trainer.training:
+            return batch
+        return overcast(batch, self._card, self._clouds, self._stage.seed, self._stage.data.coarsen)
 
     def training_step(self, crops: Crop, index: int) -> Tensor:  # noqa: ARG002 - Lightning's hook
         """The loss of one batch.

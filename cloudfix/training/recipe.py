@@ -37,7 +37,8 @@ class Data:
     Attributes:
         dataset: as `open_dataset` takes it; "pairs" is any folder of paired files, null recognises the layout.
         crop: side of the random crops in pixels; of the images that a "simulate" stage writes, at most.
-        coarsen: crops are cut up to so many times as large, mostly less, and shrunk: other sensors, smaller clouds.
+        coarsen: crops are cut up to so many times as large, mostly less, and shrunk, and simulated cloud is seen by
+            pixels up to so many times as large: other sensors, smaller clouds, harder edges.
         resize: images are resized to so many pixels a side before they are cropped, as published for RICE.
         turn: flips and quarter turns at random.
         balance: images of small regions come more often, each region by the square root of its number of images.

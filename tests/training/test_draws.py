@@ -289,6 +289,18 @@ def test_what_cannot_be_read_or_is_too_small_is_stood_in_for() -> None:
         Draws(InMemory(samples[:1]), Data(crop=8), CARD, 0)[0]
 
 
+def test_simulated_cloud_has_narrower_fringes_where_pixels_may_be_larger(mixed: InMemory) -> None:
+    crops = batch(Draws(mixed, Data(crop=32), CARD, 0), range(6))
+    recipe = CloudRecipe(cloud=1, haze=0, cirrus=0, cover=0.5, depth=80, wavelength=12)
+
+    def fringe(coarsen: int, seed: int) -> float:
+        change = (overcast(crops, CARD, recipe, seed, coarsen).cloudy - crops.clear)[crops.bare]
+        return float((change[:, SLOTS.index("blue")] - change[:, SLOTS.index("red")]).abs().mean())
+
+    fine, coarse = ([fringe(coarsen, seed) for seed in range(8)] for coarsen in (1, 12))
+    assert np.mean(coarse) < 0.7 * np.mean(fine)
+
+
 def test_transplanted_cloud_is_that_of_another_pair(mixed: InMemory) -> None:
     draws = Draws(mixed, Data(crop=24, transplanted=1.0), CARD, 0)
     crops = batch(draws, range(9))
