@@ -46,6 +46,26 @@ def overcast(crops: Crop, card: Card, recipe: CloudRecipe, seed: int, coarsen: i
     return crops._replace(cloudy=cloudy, mask=mask, thickness=thickness)
 
 
+def grained(crops: Crop, grain: float, seed: int) -> Crop:
+    """The batch with cloud and shadow that differ from pixel to pixel, as they do where pixels were picked, not averaged.
+
+    Each crop has its own strength, and half of them none.
+
+    Args:
+        crops: the batch.
+        grain: the strongest, standard deviation of the factor's logarithm.
+        seed: decides, with the numbers of the crops.
+    """
+    if not grain:
+        return crops
+    generator = torch.Generator(crops.cloudy.device).manual_seed(derive(seed, int(crops.number[0]), 1))
+    count, _, *sides = crops.cloudy.shape
+    strength = (2 * torch.rand(count, 1, 1, 1, generator=generator, device=generator.device) - 1).clamp(min=0) * grain
+    factor = (strength * torch.randn(count, 1, *sides, generator=generator, device=generator.device)).exp()
+    grainy = (crops.clear + factor * (crops.cloudy - crops.clear)).clamp(min=0)
+    return crops._replace(cloudy=torch.where(crops.mask > 0, grainy, crops.cloudy))
+
+
 def network_input(crops: Crop, card: Card) -> Tensor:
     """(B, S + C, H, W) input of the card's network: exactly what it gets in use."""
     patterns, which = torch.unique(crops.present, dim=0, return_inverse=True)

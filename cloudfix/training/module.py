@@ -12,7 +12,7 @@ from torch import nn
 from torchmetrics import MeanMetric
 
 from cloudfix.errors import CloudfixWarning, DataError, UsageError
-from cloudfix.training.batches import network_input, overcast
+from cloudfix.training.batches import grained, network_input, overcast
 from cloudfix.training.losses import Truth, build
 from cloudfix.training.panels import panel
 from cloudfix.training.seeds import derive
@@ -79,7 +79,8 @@ class Learner(LightningModule):
         """The batch with its simulated cloud, made on the device."""
         if not self.trainer.training:
             return batch
-        return overcast(batch, self._card, self._clouds, self._stage.seed, self._stage.data.coarsen)
+        data, seed = self._stage.data, self._stage.seed
+        return grained(overcast(batch, self._card, self._clouds, seed, data.coarsen), data.grain, seed)
 
     def training_step(self, crops: Crop, index: int) -> Tensor:  # noqa: ARG002 - Lightning's hook
         """The loss of one batch.

@@ -19,7 +19,7 @@ from cloudfix.errors import DataError
 from cloudfix.models import Card, SarInput
 from cloudfix.models.inputs import assemble
 from cloudfix.sensors import BAND_SETS, SLOTS
-from cloudfix.training.batches import network_input, overcast
+from cloudfix.training.batches import grained, network_input, overcast
 from cloudfix.training.datasets import Sample
 from cloudfix.training.draws import Crop, Draws
 from cloudfix.training.recipe import Data
@@ -299,6 +299,21 @@ def test_simulated_cloud_has_narrower_fringes_where_pixels_may_be_larger(mixed: 
 
     fine, coarse = ([fringe(coarsen, seed) for seed in range(8)] for coarsen in (1, 12))
     assert np.mean(coarse) < 0.7 * np.mean(fine)
+
+
+def test_cloud_differs_from_pixel_to_pixel_alike_in_all_bands(pairs: InMemory) -> None:
+    crops = batch(Draws(pairs, Data(crop=32), CARD, 0), range(16))
+    made = grained(crops, 0.5, 1)
+    assert equal(made, grained(crops, 0.5, 1))
+    assert equal(crops, grained(crops, 0, 1))
+    assert not torch.equal(made.cloudy, grained(crops, 0.5, 2).cloudy)
+    under = (crops.mask > 0).expand_as(crops.cloudy)
+    assert torch.equal(made.cloudy[~under], crops.cloudy[~under])
+    factors = ((made.cloudy - crops.clear) / (crops.cloudy - crops.clear)).where(under, torch.nan)
+    assert factors.nan_to_num(1).std(dim=1).max() < 1e-4
+    strengths = torch.stack([factor[~factor.isnan()].log().std() for factor in factors])
+    assert 4 <= (strengths < 1e-4).sum() <= 12
+    assert 0.25 < strengths.max() < 0.55
 
 
 def test_transplanted_cloud_is_that_of_another_pair(mixed: InMemory) -> None:
