@@ -47,7 +47,7 @@ def overcast(crops: Crop, card: Card, recipe: CloudRecipe, seed: int, coarsen: i
 
 
 def grained(crops: Crop, grain: float, seed: int) -> Crop:
-    """The batch with cloud and shadow that differ from pixel to pixel, as they do where pixels were picked, not averaged.
+    """The batch with cloud and shadow that differ from pixel to pixel, as where pixels were picked and not averaged.
 
     Each crop has its own strength, and half of them none.
 
