@@ -49,7 +49,8 @@ class Data:
         tint: so much more is each band varied where the cloud is another's, simulated or transplanted, so that what it
             hides is told by what lies around it, not by what places mostly look like.
         cloud_gain: what real cloud and shadow change is varied by up to this factor − 1.
-        grain: cloud and shadow differ by up to this factor − 1 from one pixel to the next, as in decimated images.
+        grain: cloud and shadow differ from one pixel to the next, as in decimated images; the largest deviation of the
+            factor's logarithm.
         sar_gain: each SAR channel is varied by up to so many dB.
         sar_noise: noise of up to so many dB is added to SAR, or SAR is smoothed.
         sar_imagined: share of crops without SAR that get some made up from the clear image.
