@@ -106,9 +106,9 @@ class HazeLight:
     whitening: Tensor
 
     def scattered(self, through: Tensor) -> Tensor:
-        """(B, C, H, W) reflectance of haze that lets the share `through` of the light pass."""
-        stopped = 1 - through
-        return stopped * (self.opaque + self.whitening * (stopped - self.opaque))
+        """(B, C, H, W) reflectance of haze that lets the share `through` of the light pass; overwrites `through`."""
+        stopped = through.neg_().add_(1)
+        return torch.lerp(self.opaque, stopped, self.whitening).mul_(stopped)
 
 
 def cloud_light(draws: Draws, slots: Sequence[str], recipe: CloudRecipe) -> CloudLight:

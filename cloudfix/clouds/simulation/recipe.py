@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Setting: TypeAlias = "float | str | tuple[float, ...] | list[float]"
 
-_SHARES = ("cloud", "haze", "cirrus")
+_SHARES = ("cloud", "haze", "cirrus", "haze_whitening", "parallax")
 _LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
         "cover": (0.0, 4.0),
@@ -23,10 +23,8 @@ _LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "cirrus_depth": (0.0, 100.0),
         "brightness": (0.0, 2.0),
         "haze_brightness": (0.0, 2.0),
-        "haze_whitening": (0.0, 1.0),
         "shadow": (0.0, 1.0),
         "wavelength": (4.0, 100_000.0),
-        "parallax": (0.0, 1.0),
         "height": (10.0, 20_000.0),
         "sun_elevation": (5.0, 89.9),
         "sun_azimuth": (0.0, 360.0),
@@ -86,7 +84,7 @@ class CloudRecipe:
             _check_number(name, getattr(self, name), 0.0, 1.0)
         for name, (low, high) in _LIMITS.items():
             value = getattr(self, name)
-            if name in ("haze_whitening", "parallax", "pixel"):
+            if name == "pixel":
                 _check_number(name, value, low, high)
             else:
                 object.__setattr__(self, name, _range(name, value, low, high))
