@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import dask
+import dask.threaded
 
 from cloudfix.archive.workers import Workers
 from cloudfix.errors import ClusterError, UsageError
@@ -40,8 +41,8 @@ def reach(address: str | None, count: int | None) -> Iterator[Workers | None]:
         with local_workers(count) as workers:
             yield workers
     else:
-        # Otherwise dask imports dask.distributed only to find no client.
-        with dask.config.set(scheduler="threads"):
+        # Not by its name: for that dask imports dask.distributed, only to find no client.
+        with dask.config.set(scheduler=dask.threaded.get):
             yield None
 
 

@@ -30,6 +30,7 @@ class Record:
 
     Attributes:
         status: done, or failed for a reason that lies in the scene.
+        run: which run settled it, `Archive.run`.
         settings: `Options.digest` of the run.
         inputs: `inputs.stamps` of its sources.
         content: `inputs.content` of its sources.
@@ -41,10 +42,10 @@ class Record:
         reason: why it failed.
         radar: how a radar image was paired with it, if one was looked for.
         picture: of the output, small, as a data URI, if a page was written.
-        run: which run settled it, `Archive.run`.
     """
 
     status: Literal["done", "failed"]
+    run: str
     settings: str
     inputs: Stamps
     content: str
@@ -56,7 +57,6 @@ class Record:
     reason: str = ""
     radar: dict[str, Any] | None = None
     picture: str | None = None
-    run: str = ""
 
 
 def make_folder(path: Path) -> None:

@@ -124,7 +124,7 @@ class Archive:
         return Outcome(task, "failed", record)
 
     def _record(self, task: Task) -> Record:
-        return Record("failed", self.settings, stamps(task.sources), content(task.sources), 0.0, run=self.run)
+        return Record("failed", self.run, self.settings, stamps(task.sources), content(task.sources), 0.0)
 
     def _tried(
         self, task: Task, record: Record, notes: list[str], progress: Callable[[int, int], None] | None

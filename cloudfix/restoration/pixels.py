@@ -55,7 +55,7 @@ def reflectance_by_slot(
     return planes, any_valid(dn, info)
 
 
-def storable(dn: NDArray[np.float64], dtype: np.dtype[Any], info: SceneInfo) -> NDArray[Any]:
+def storable(dn: NDArray[np.floating[Any]], dtype: np.dtype[Any], info: SceneInfo) -> NDArray[Any]:
     """`dn` in the scene's dtype: rounded, kept inside its range and off the values that mean something else."""
     reserved = [value for value in (info.nodata, info.saturated) if value is not None and np.isfinite(value)]
     if dtype.kind == "f":

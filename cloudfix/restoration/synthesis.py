@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from cloudfix.restoration.network import Planes
 
 
+_FEW = 0.1
+"""Share of a chunk's pixels up to which the restored ones are picked out of it."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What the tasks of one restoration share.
@@ -137,16 +141,23 @@ def composite(
         DN, same shape and dtype.
     """
     wanted = weight > 0
-    if not wanted.any():
+    count = np.count_nonzero(wanted)
+    if not count:
         return dn
     total = _gather(chunk, frames, parts, len(job.bands))
-    alpha = weight[wanted] / 255
+    # To pick pixels out and put them back takes longer than the arithmetic.
+    looked = wanted if count < _FEW * wanted.size else ...
+    dtype = np.result_type(dn.dtype, np.float32)
+    alpha = weight[looked].astype(dtype) / 255
     result = dn.copy()
     for k, (band, _) in enumerate(job.bands):
-        before = dn[band][wanted]
-        after = (total[k][wanted] / FIXED_POINT - job.info.offset[band]) / job.info.scale[band]
+        before = dn[band][looked]
+        after = total[k][looked].astype(dtype)
+        after /= FIXED_POINT
+        after -= job.info.offset[band]
+        after /= job.info.scale[band]
         blended = storable(before + alpha * (after - before), dn.dtype, job.info)
-        result[band][wanted] = np.where(valid_pixels(before, job.info.nodata), blended, before)
+        result[band][looked] = np.where(wanted[looked] & valid_pixels(before, job.info.nodata), blended, before)
     for band in job.blanked:
         result[band][wanted] = job.info.nodata
     return result

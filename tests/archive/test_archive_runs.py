@@ -109,16 +109,6 @@ def test_what_a_run_settled_itself_it_does_not_call_earlier(options, small, tmp_
     assert inodes[0] == inodes[1]
 
 
-def test_a_record_from_before_runs_had_names_still_holds(settle, small, tmp_path):
-    path = small()
-    settle(path)
-    file = tmp_path / "clear" / ".cloudfix" / "a_clear.tif.json"
-    record = json.loads(file.read_text())
-    del record["run"]
-    file.write_text(json.dumps(record))
-    assert statuses(settle(path)) == {"a": "skipped"}
-
-
 def test_a_copy_of_the_archive_is_still_done(settle, small, tmp_path):
     path = small()
     settle(path)
@@ -240,7 +230,7 @@ def test_a_record_that_cannot_be_written_leaves_nothing(tmp_path):
     records = Records(tmp_path)
     (records.folder / "a.tif.json").mkdir(parents=True)
     with pytest.raises(OutputError, match=r"\.cloudfix: cannot be written"):
-        records.write("a.tif", Record("failed", "", {}, "", 0.0))
+        records.write("a.tif", Record("failed", "", "", {}, "", 0.0))
     assert [path.name for path in records.folder.iterdir()] == ["a.tif.json"]
     assert records.read("a.tif") is None
 

@@ -34,6 +34,22 @@ def test_clear_pixels_are_untouched_bit_for_bit(restored):
     assert changed[~kept].mean() > 0.9
 
 
+@pytest.mark.parametrize("restored_rows", [2, 90])
+def test_pixels_that_are_kept_may_hold_any_value(restored, write_scene, restored_rows):
+    """Restored ones step off values that mean something else, such as saturation; kept ones do not."""
+    path = write_scene()
+    with rasterio.open(path, "r+") as file:
+        dn = file.read()
+        dn[:, 100:140, 10:60] = 65535
+        file.write(dn)
+    mask = xr.DataArray(np.zeros((150, 170), np.uint8), dims=("y", "x"))
+    mask[:restored_rows] = 1
+    _, clear = restored(path, chunks=150, mask=mask, buffer=0, sensor="sentinel-2-l1c")
+    after = clear["bands"].values
+    np.testing.assert_array_equal(after[:, restored_rows:], dn[:, restored_rows:])
+    assert (after[:, :restored_rows] != dn[:, :restored_rows]).mean() > 0.9
+
+
 def test_the_rim_blends_from_nothing_to_everything(restored):
     _, clear = restored(buffer=6)
     weight, mask = clear["synthesised"].values, clear["mask"].values
