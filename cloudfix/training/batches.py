@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cloudfix.clouds.simulation import simulate
+from cloudfix.clouds.simulation import SENTINEL_2_ONLY, simulate
 from cloudfix.models.inputs import assemble
 from cloudfix.training.seeds import derive
 
@@ -23,7 +23,7 @@ def overcast(crops: Crop, card: Card, recipe: CloudRecipe, seed: int, coarsen: i
     """The batch with simulated cloud over those of its crops that have none yet.
 
     Which cloud depends on `seed` and on the number of the first crop, so on the step and the process, and on how many
-    crops of the batch are still bare.
+    crops of the batch are still bare. Crops that show Landsat's slots alone get cloud as Landsat sees it.
 
     Args:
         crops: the batch.
@@ -38,11 +38,18 @@ def overcast(crops: Crop, card: Card, recipe: CloudRecipe, seed: int, coarsen: i
         return crops
     generator = torch.Generator(bare.device).manual_seed(derive(seed, int(crops.number[0])))
     coarse = int(torch.randint(1, coarsen + 1, (), generator=generator, device=bare.device))
-    made = simulate(crops.clear[bare], card.slots, generator, replace(recipe, pixel=recipe.pixel * coarse))
+    recipe = replace(recipe, pixel=recipe.pixel * coarse)
     cloudy, mask, thickness = crops.cloudy.clone(), crops.mask.clone(), crops.thickness.clone()
-    cloudy[bare] = made.cloudy
-    mask[bare] = made.mask.float()
-    thickness[bare] = made.thickness
+    own = torch.tensor([slot in SENTINEL_2_ONLY for slot in card.slots], device=bare.device)
+    sentinel_2 = (crops.present & own).any(dim=1)
+    for chosen, channels in ((bare & sentinel_2, torch.ones_like(own)), (bare & ~sentinel_2, ~own)):
+        if not bool(chosen.any()):
+            continue
+        slots = [slot for slot, seen in zip(card.slots, channels.tolist(), strict=True) if seen]
+        made = simulate(crops.clear[chosen][:, channels], slots, generator, recipe)
+        cloudy[chosen.nonzero(), channels.nonzero()[:, 0]] = made.cloudy
+        mask[chosen] = made.mask.float()
+        thickness[chosen] = made.thickness
     return crops._replace(cloudy=cloudy, mask=mask, thickness=thickness)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from cloudfix.clouds.simulation.light import delays, native_pixels
 from cloudfix.sensors import BAND_SETS, SLOTS
 
 RGB = ("red", "green", "blue")
+LANDSAT = tuple(slot for slot in SLOTS if slot in BAND_SETS["landsat-8-l1"])
 DENSE = CloudRecipe(cloud=1, haze=0, cirrus=0)
 
 
@@ -170,10 +173,9 @@ def test_opaque_cloud_has_the_colours_of_real_cloud() -> None:
         assert found.max() < high, slot
 
 
-def test_bands_of_sentinel_2_alone_are_displaced_and_blurred() -> None:
-    landsat = tuple(slot for slot in SLOTS if slot in BAND_SETS["landsat-8-l1"])
-    for slots in (RGB, landsat):
-        assert not any(delays(slots))
+def test_bands_of_sentinel_2_are_displaced_and_blurred() -> None:
+    assert not any(delays(RGB))
+    for slots in (RGB, LANDSAT):
         assert set(native_pixels(slots, 10.0)) == {1}
     sharp = overlay(torch.zeros(2, 3, 64, 64), RGB, torch.arange(2), DENSE).cloudy
     assert torch.equal(sharp[:, 0] > 0, sharp[:, 2] > 0)
@@ -182,6 +184,22 @@ def test_bands_of_sentinel_2_alone_are_displaced_and_blurred() -> None:
     made = overlay(torch.zeros(6, len(SLOTS), 96, 96), SLOTS, torch.arange(6), DENSE).cloudy
     steps = made.diff(dim=-1).abs().mean((0, 2, 3)) / made.mean((0, 2, 3))
     assert steps[SLOTS.index("coastal")] < 0.7 * steps[SLOTS.index("red")]
+
+
+def test_bands_of_landsat_8_are_displaced_in_the_order_of_its_focal_plane() -> None:
+    high = replace(DENSE, height=(10_000.0, 10_000.0), pixel=30.0)
+    order = ("red", "nir08", "coastal", "blue")
+
+    def apart(recipe: CloudRecipe) -> list[float]:
+        made = overlay(torch.zeros(8, len(LANDSAT), 96, 96), LANDSAT, torch.arange(8), recipe).cloudy
+        shapes = made / made.mean((2, 3), keepdim=True)
+        green = shapes[:, LANDSAT.index("green")]
+        return [float((shapes[:, LANDSAT.index(slot)] - green).abs().mean()) for slot in order]
+
+    moved = apart(high)
+    assert moved == sorted(moved)
+    assert moved[-1] > 2 * moved[0]
+    assert max(apart(replace(high, parallax=0))) < 1e-5
 
 
 def test_channels_may_be_any_slots_in_any_order() -> None:

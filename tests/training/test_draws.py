@@ -301,6 +301,22 @@ def test_simulated_cloud_has_narrower_fringes_where_pixels_may_be_larger(mixed: 
     assert np.mean(coarse) < 0.7 * np.mean(fine)
 
 
+def test_crops_that_show_landsat_bands_alone_get_cloud_as_landsat_sees_it(mixed: InMemory) -> None:
+    crops = batch(Draws(mixed, Data(crop=32, band_sets={"landsat-8-l1": 0.5}), CARD, 0), range(24))
+    crops = crops._replace(clear=torch.full_like(crops.clear, 0.1), cloudy=torch.full_like(crops.clear, 0.1))
+    landsat = crops.bare & ~crops.present[:, SLOTS.index("nir")]
+    assert 4 < landsat.sum() < crops.bare.sum()
+    made = overcast(crops, CARD, CloudRecipe(cloud=1, haze=0, cirrus=0, cover=2, depth=80, wavelength=12), 1)
+    change = made.cloudy - crops.clear
+    hidden = [SLOTS.index(slot) for slot in ("rededge071", "nir", "nir09")]
+    assert not change[landsat][:, hidden].any()
+    assert change[crops.bare & ~landsat][:, hidden].all()
+    # Sentinel-2 sees coastal 2.3 s after blue, Landsat 0.1 s before it.
+    shapes = change / change.mean((2, 3), keepdim=True)
+    apart = (shapes[:, SLOTS.index("coastal")] - shapes[:, SLOTS.index("blue")]).abs().mean((1, 2))
+    assert apart[landsat].max() < apart[crops.bare & ~landsat].min()
+
+
 def test_cloud_differs_from_pixel_to_pixel_alike_in_all_bands(pairs: InMemory) -> None:
     crops = batch(Draws(pairs, Data(crop=32), CARD, 0), range(16))
     made = grained(crops, 0.5, 1)

@@ -1,4 +1,4 @@
-"""How Sentinel-2 sees what floats above the ground: each band from another angle, at its own resolution."""
+"""How a sensor sees what floats above the ground: each band from another angle, at its own resolution."""
 
 from __future__ import annotations
 

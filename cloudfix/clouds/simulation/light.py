@@ -35,6 +35,9 @@ WAVELENGTHS: Mapping[str, float] = MappingProxyType(
 _REFERENCE = 0.55
 """Micrometres; thickness is that at this wavelength."""
 
+SENTINEL_2_ONLY = frozenset({"rededge071", "rededge075", "rededge078", "nir", "nir09"})
+"""Slots that no other sensor here fills."""
+
 _DRY: Mapping[str, float] = MappingProxyType(
     {
         "coastal": 0.96, "blue": 0.96, "green": 0.94, "red": 1.0, "rededge071": 1.05, "rededge075": 1.12,
@@ -63,6 +66,17 @@ _DELAYS: Mapping[str, float] = MappingProxyType(
 """Seconds after blue at which Sentinel-2 images a place (ESA, Sentinel-2 MSI technical guide).
 
 The shifts between bands of real cloud follow them (docs/simulation.md).
+"""
+
+_DELAYS_OF_LANDSAT_8: Mapping[str, float] = MappingProxyType(
+    {
+        "cirrus": -0.48, "swir16": -0.23, "swir22": -0.14, "green": 0.0, "red": 0.12, "nir08": 0.26, "coastal": 0.37,
+        "blue": 0.49,
+    }
+)  # fmt: skip
+"""Seconds after green at which Landsat-8's OLI images a place, in the order of its focal plane.
+
+From the shifts between bands of the high cloud in sample_data/landsat8_scene.tif, taken to float at 10 km.
 """
 
 _BACKWARD = (0.04, 0.15)
@@ -178,14 +192,16 @@ def native_pixels(slots: Sequence[str], pixel: float) -> tuple[int, ...]:
 
 
 def delays(slots: Sequence[str]) -> tuple[float, ...]:
-    """Seconds after green at which Sentinel-2 images each band; 0 for other sensors' bands."""
-    if not _is_sentinel_2(slots):
-        return (0.0,) * len(slots)
-    return tuple(_DELAYS[slot] - _DELAYS["green"] for slot in slots)
+    """Seconds after green at which Sentinel-2 or Landsat-8 images each band; 0 for other sensors' bands."""
+    if _is_sentinel_2(slots):
+        return tuple(_DELAYS[slot] - _DELAYS["green"] for slot in slots)
+    if "nir08" in slots:
+        return tuple(_DELAYS_OF_LANDSAT_8[slot] for slot in slots)
+    return (0.0,) * len(slots)
 
 
 def _is_sentinel_2(slots: Sequence[str]) -> bool:
-    return bool({"rededge071", "rededge075", "rededge078", "nir", "nir09"} & set(slots))
+    return not SENTINEL_2_ONLY.isdisjoint(slots)
 
 
 def _relative(slots: Sequence[str], wet: Tensor, special: Mapping[str, Tensor]) -> list[Tensor]:

@@ -51,7 +51,7 @@ class CloudRecipe:
             RICE-I's are, 0 for not at all.
         shadow: how much of the light a full shadow takes away in the SWIR, where no sky light fills it.
         wavelength: size of the largest structures of cloud in pixels.
-        parallax: 1 shifts the bands of cloud as Sentinel-2's delays between bands do, 0 not at all.
+        parallax: 1 shifts the bands of cloud as the sensor's delays between bands do, 0 not at all.
         height: of the cloud above the ground in metres; with the sun it decides where shadows lie.
         sun_elevation: above the horizon in degrees.
         sun_azimuth: from north over east in degrees, north being up.
