@@ -37,7 +37,10 @@ def evaluate(
     *,
     dataset: Annotated[
         str | None,
-        typer.Option(help="Which data set it is, where the layout does not tell.", rich_help_panel=DATA),
+        typer.Option(
+            help="Which data set it is, where the layout does not tell; one of those that --recipe joins.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     split: Annotated[
         Literal["test", "validation", "train"], typer.Option(help="Which part of it.", rich_help_panel=DATA)
@@ -175,7 +178,7 @@ def _open(
     data: Path, name: str | None, split: Split, recipe: str | None, unreadable: Literal["refuse", "skip"]
 ) -> tuple[Dataset, CloudRecipe | None]:
     """The data set, and what simulated cloud is drawn from where a recipe says so."""
-    from cloudfix.training.datasets import open_dataset
+    from cloudfix.training.datasets import JOINT, open_dataset, regions_of
 
     if recipe is None:
         return open_dataset(name, data, split, unreadable=unreadable), None
@@ -185,14 +188,13 @@ def _open(
     # what stages take from each other is no data of the user's
     stages = [stage for stage in read_recipe(recipe).stages.values() if stage.source is None]
     held = stages[-1].data
+    asked = name or held.dataset
+    parts = (held.dataset or "").split(JOINT)
+    validation, test = held.validation, held.test
+    if asked in parts and len(parts) > 1:
+        validation, test = (regions_of(asked, named, parts) for named in (validation, test))
     opened = open_dataset(
-        name or held.dataset,
-        data,
-        split,
-        resize=held.resize,
-        validation=held.validation,
-        test=held.test,
-        unreadable=unreadable,
+        asked, data, split, resize=held.resize, validation=validation, test=test, unreadable=unreadable
     )
     return opened, held.cloud_recipe()
 

@@ -133,6 +133,22 @@ def test_the_recipe_names_what_was_held_back(pairs, weights, tmp_path) -> None:
     assert invoke(*arguments, "--split", "validation").stdout.count("Images: 1.") == 1
 
 
+def test_one_part_of_what_the_recipe_held_back_can_be_judged_alone(pairs, weights, tmp_path) -> None:
+    pytest.importorskip("pydantic")
+    for part in ("RICE1", "RICE2"):
+        (tmp_path / part).symlink_to(pairs)
+    recipe = tmp_path / "held.yaml"
+    recipe.write_text(
+        "name: dsen2-cr.held\nabout: a test\nlicence: none\ntraining_data: noise\narchitecture: dsen2-cr\nepochs: 1\n"
+        "data: {dataset: rice1+rice2, crop: 16, validation: ['rice1:2'], test: ['rice1:3', 'rice2:4', 'rice2:5']}\n"
+    )
+    for part, names in (((), ["3", "4", "5"]), (("--dataset", "rice2"), ["4", "5"])):
+        arguments = ("--data", tmp_path, "--recipe", recipe, "--json", tmp_path / "r.json", *part)
+        assert invoke("evaluate", "--model", weights[0], *arguments).exit_code == 0
+        images = json.loads((tmp_path / "r.json").read_text())["images"]
+        assert [image["image"] for image in images if image["method"] == "copy"] == names
+
+
 def test_wrong_use_ends_in_one_line(pairs, weights, tmp_path) -> None:
     one = ("evaluate", "--model", weights[0], "--data", pairs, "--dataset", "pairs")
     assert "tripels: unknown" in str(failure(*one[:-1], "tripels"))

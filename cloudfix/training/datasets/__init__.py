@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from cloudfix.training.datasets.checks import Unreadable
 
-__all__ = ["Dataset", "Sample", "Split", "names", "open_dataset"]
+__all__ = ["JOINT", "Dataset", "Sample", "Split", "names", "open_dataset", "regions_of"]
 
 _OPENERS: Mapping[str, Callable[[Request], Dataset]] = MappingProxyType(
     {
