@@ -149,7 +149,8 @@ def evaluate(
             seed=seed,
         )
         models = load_models(model, device)
-        report = replace(_judge(models, opened, split, judging, panels), recipe=recipe)
+        report = _judge(models, opened, split, judging, panels)
+        report = replace(report, recipe=recipe, part=dataset if recipe else None)
     if as_json:
         write_json(report, as_json)
     if csv:

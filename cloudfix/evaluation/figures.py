@@ -69,6 +69,7 @@ def with_figures(card: Card, report: Report) -> Card:
     kept = {name: value for name, value in card.metrics.items() if name not in old}
     new = {figure.name: round(figure.value, _DECIMALS) for figure in found if math.isfinite(figure.value)}
     choice = f"--recipe {report.recipe}" if report.recipe else f"--dataset {report.dataset}"
+    choice += f" --dataset {report.part}" if report.part else ""
     metrics = {**kept, **new, f"{report.split}/{CHOICE}": f"{choice} --split {report.split}"}
     return replace(card, metrics=metrics, tile=model.tile, overlap=model.overlap)
 

@@ -142,6 +142,7 @@ class Report:
         sections: real cloud before simulated, all bands before those of one sensor.
         images: every image by every method.
         recipe: the one whose held-back regions these are, if any.
+        part: of the data sets that it joins, the one that was judged, if not all.
     """
 
     version: str
@@ -152,6 +153,7 @@ class Report:
     sections: tuple[Section, ...]
     images: tuple[Judgement, ...]
     recipe: str | None = None
+    part: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON takes it: what is infinite or not a number is null."""

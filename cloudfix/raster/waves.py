@@ -6,6 +6,8 @@ of the scene's whole height.
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -57,6 +59,15 @@ def run(graph: Mapping[Any, Any], waves: Sequence[Sequence[Key]], get: Get) -> N
         part = {key: graph[key] for key in tasks} | {key: (partial(kept.pop, key),) for key in reused}
         # In no variable, which would hold them until the next wave is over.
         kept |= dict(zip(wanted, get(part, [wanted, list(wave)])[0], strict=True))
+        _give_back()
+
+
+def _give_back() -> None:
+    """Return freed memory to the system: glibc keeps what lies between small things that live on, wave after wave."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _needed(

@@ -59,7 +59,7 @@ def storable(dn: NDArray[np.floating[Any]], dtype: np.dtype[Any], info: SceneInf
     """`dn` in the scene's dtype: rounded, kept inside its range and off the values that mean something else."""
     reserved = [value for value in (info.nodata, info.saturated) if value is not None and np.isfinite(value)]
     if dtype.kind == "f":
-        stored = dn.astype(dtype)
+        stored: NDArray[Any] = dn.astype(dtype)
         for value in reserved:
             stored[stored == value] = np.nextafter(dtype.type(value), dtype.type(np.inf))
         return stored

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from cloudfix.models.cards import Card
     from cloudfix.training.draws import Crop
 
+_SUN = (20.0, 70.0)
+"""Degrees that the sun stands above the horizon where its height is not known."""
+
 
 def overcast(crops: Crop, card: Card, recipe: CloudRecipe, seed: int, coarsen: int = 1) -> Crop:
     """The batch with simulated cloud over those of its crops that have none yet.
@@ -40,7 +43,7 @@ def overcast(crops: Crop, card: Card, recipe: CloudRecipe, seed: int, coarsen: i
     coarse = int(torch.randint(1, coarsen + 1, (), generator=generator, device=bare.device))
     recipe = replace(recipe, pixel=recipe.pixel * coarse)
     cloudy, mask, thickness = crops.cloudy.clone(), crops.mask.clone(), crops.thickness.clone()
-    own = torch.tensor([slot in SENTINEL_2_ONLY for slot in card.slots], device=bare.device)
+    own = _sentinel_2_only(card, bare.device)
     sentinel_2 = (crops.present & own).any(dim=1)
     for chosen, channels in ((bare & sentinel_2, torch.ones_like(own)), (bare & ~sentinel_2, ~own)):
         if not bool(chosen.any()):
@@ -71,6 +74,32 @@ def grained(crops: Crop, grain: float, seed: int) -> Crop:
     factor = (strength * torch.randn(count, 1, *sides, generator=generator, device=generator.device)).exp()
     grainy = (crops.clear + factor * (crops.cloudy - crops.clear)).clamp(min=0)
     return crops._replace(cloudy=torch.where(crops.mask > 0, grainy, crops.cloudy))
+
+
+def dimmed(crops: Crop, card: Card, share: float, seed: int) -> Crop:
+    """The batch with crops that show Landsat's slots alone as dark as Level-1 of which nobody knows the sun's height.
+
+    Args:
+        crops: the batch.
+        card: of the network.
+        share: of those crops that are dimmed.
+        seed: decides, with the numbers of the crops.
+    """
+    if not share:
+        return crops
+    device = crops.cloudy.device
+    generator = torch.Generator(device).manual_seed(derive(seed, int(crops.number[0]), 2))
+    chosen, height = torch.rand(2, len(crops.number), generator=generator, device=device)
+    low, high = _SUN
+    sine = torch.sin(torch.deg2rad(low + (high - low) * height))
+    uncorrected = (chosen < share) & ~(crops.present & _sentinel_2_only(card, device)).any(dim=1)
+    factor = torch.where(uncorrected, sine, 1)[:, None, None, None]
+    return crops._replace(cloudy=crops.cloudy * factor, clear=crops.clear * factor)
+
+
+def _sentinel_2_only(card: Card, device: torch.device) -> Tensor:
+    """(C,) bool, which slots Landsat does not have."""
+    return torch.tensor([slot in SENTINEL_2_ONLY for slot in card.slots], device=device)
 
 
 def network_input(crops: Crop, card: Card) -> Tensor:

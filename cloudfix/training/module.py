@@ -12,7 +12,7 @@ from torch import nn
 from torchmetrics import MeanMetric
 
 from cloudfix.errors import CloudfixWarning, DataError, UsageError
-from cloudfix.training.batches import grained, network_input, overcast
+from cloudfix.training.batches import dimmed, grained, network_input, overcast
 from cloudfix.training.losses import Truth, build
 from cloudfix.training.panels import panel
 from cloudfix.training.seeds import derive
@@ -80,7 +80,8 @@ class Learner(LightningModule):
         if not self.trainer.training:
             return batch
         data, seed = self._stage.data, self._stage.seed
-        return grained(overcast(batch, self._card, self._clouds, seed, data.coarsen), data.grain, seed)
+        clouded = grained(overcast(batch, self._card, self._clouds, seed, data.coarsen), data.grain, seed)
+        return dimmed(clouded, self._card, data.uncorrected, seed)
 
     def training_step(self, crops: Crop, index: int) -> Tensor:  # noqa: ARG002 - Lightning's hook
         """The loss of one batch.

@@ -51,6 +51,8 @@ class Data:
         cloud_gain: what real cloud and shadow change is varied by up to this factor − 1.
         grain: cloud and shadow differ from one pixel to the next, as in decimated images; the largest deviation of the
             factor's logarithm.
+        uncorrected: share of crops with Landsat's slots alone that are as dark as Level-1 reflectance of which nobody
+            knows the sun's height: times the sine of 20° to 70°.
         sar_gain: each SAR channel is varied by up to so many dB.
         sar_noise: noise of up to so many dB is added to SAR, or SAR is smoothed.
         sar_imagined: share of crops without SAR that get some made up from the clear image.
@@ -76,6 +78,7 @@ class Data:
     tint: _Amount = 0.0
     cloud_gain: _Amount = 0.0
     grain: _Amount = 0.0
+    uncorrected: _Share = 0.0
     sar_gain: _Amount = 0.0
     sar_noise: _Amount = 0.0
     sar_imagined: _Share = 0.0

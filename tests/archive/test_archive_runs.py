@@ -1,6 +1,5 @@
 """Many scenes: each done once, failures kept apart, and what makes a scene another one."""
 
-import json
 import os
 import shutil
 from pathlib import Path

@@ -59,6 +59,8 @@ def test_what_the_card_said_before_stays(judged) -> None:
     assert again.metrics["test/chosen by"] == "--dataset squares --split test"
     held_back = with_figures(card, replace(report, recipe="aca-crnet-multi"))
     assert held_back.metrics["test/chosen by"] == "--recipe aca-crnet-multi --split test"
+    of_one = with_figures(card, replace(report, recipe="aca-crnet-rgb", part="rice2"))
+    assert of_one.metrics["test/chosen by"] == "--recipe aca-crnet-rgb --dataset rice2 --split test"
 
 
 def test_the_tiles_that_gave_the_figures_are_on_the_card(judged) -> None:

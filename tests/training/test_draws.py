@@ -19,7 +19,7 @@ from cloudfix.errors import DataError
 from cloudfix.models import Card, SarInput
 from cloudfix.models.inputs import assemble
 from cloudfix.sensors import BAND_SETS, SLOTS
-from cloudfix.training.batches import grained, network_input, overcast
+from cloudfix.training.batches import dimmed, grained, network_input, overcast
 from cloudfix.training.datasets import Sample
 from cloudfix.training.draws import Crop, Draws
 from cloudfix.training.recipe import Data
@@ -315,6 +315,19 @@ def test_crops_that_show_landsat_bands_alone_get_cloud_as_landsat_sees_it(mixed:
     shapes = change / change.mean((2, 3), keepdim=True)
     apart = (shapes[:, SLOTS.index("coastal")] - shapes[:, SLOTS.index("blue")]).abs().mean((1, 2))
     assert apart[landsat].max() < apart[crops.bare & ~landsat].min()
+
+
+def test_crops_that_show_landsat_bands_alone_may_lack_the_suns_height(mixed: InMemory) -> None:
+    crops = batch(Draws(mixed, Data(crop=16, band_sets={"landsat-8-l1": 0.5}), CARD, 0), range(48))
+    landsat = ~crops.present[:, SLOTS.index("nir")]
+    made = dimmed(crops, CARD, 0.5, 1)
+    assert equal(crops, dimmed(crops, CARD, 0, 1))
+    factors = made.clear.sum((1, 2, 3)) / crops.clear.sum((1, 2, 3))
+    darker = factors < 0.999
+    assert not darker[~landsat].any()
+    assert 0.2 < darker[landsat].float().mean() < 0.8
+    assert 0.34 <= factors.min() < factors[darker].max() < 0.95
+    torch.testing.assert_close(made.cloudy, crops.cloudy * factors[:, None, None, None])
 
 
 def test_cloud_differs_from_pixel_to_pixel_alike_in_all_bands(pairs: InMemory) -> None:
