@@ -173,6 +173,16 @@ def test_opaque_cloud_has_the_colours_of_real_cloud() -> None:
         assert found.max() < high, slot
 
 
+def test_cloud_above_the_water_vapour_shows_in_the_cirrus_band() -> None:
+    def ratio(height: float) -> torch.Tensor:
+        recipe = CloudRecipe(cloud=1, haze=0, cirrus=0, cover=2.0, depth=60.0, height=(height, height))
+        made = overlay(torch.zeros(24, len(SLOTS), 24, 24), SLOTS, torch.arange(24), recipe).cloudy.mean((2, 3))
+        return band(made, "cirrus") / band(made, "red")
+
+    assert ratio(3000.0).max() < 0.1
+    assert ratio(10_000.0).min() > 0.2
+
+
 def test_bands_of_sentinel_2_are_displaced_and_blurred() -> None:
     assert not any(delays(RGB))
     for slots in (RGB, LANDSAT):

@@ -195,7 +195,7 @@ class Droplets:
             top,
             depth=draws.geometric(*recipe.depth) * draws.chance(recipe.cloud),
             steepness=draws.geometric(0.2, 5.0),
-            light=cloud_light(draws, slots, recipe),
+            light=cloud_light(draws, slots, recipe, height),
             drift=Drift.draw(draws, slots, recipe, height, recipe.height[1]),
             tallness=draws.uniform(0, 0.5),
             away=_shadow_offset(draws, recipe, height),

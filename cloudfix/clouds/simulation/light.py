@@ -85,6 +85,9 @@ _BACKWARD = (0.04, 0.15)
 _BACKWARD_OF_ICE = (0.08, 0.3)
 """The same of the crystals of cirrus."""
 
+_VAPOUR = (6000.0, 9000.0)
+"""Metres between which cloud rises above the water vapour."""
+
 _PICTURE = frozenset({"red", "green", "blue"})
 """Images of these alone are pictures: balanced so that cloud is white, and so bright that much of it is saturated."""
 
@@ -125,19 +128,21 @@ class HazeLight:
         return torch.lerp(self.opaque, stopped, self.whitening).mul_(stopped)
 
 
-def cloud_light(draws: Draws, slots: Sequence[str], recipe: CloudRecipe) -> CloudLight:
-    """Light of cloud of droplets at any height, (B, C, 1, 1).
+def cloud_light(draws: Draws, slots: Sequence[str], recipe: CloudRecipe, height: Tensor) -> CloudLight:
+    """Light of cloud whose top is at `height` metres (B, 1, 1, 1): (B, C, 1, 1).
 
-    Ozone dims green and red above any cloud, water vapour most bands above a low one. Droplets absorb in the SWIR:
-    it saturates early, the earlier the larger they are.
+    Ozone dims green and red above any cloud, water vapour most bands above a low one; what stands above the vapour shows
+    in the cirrus band. Droplets absorb in the SWIR: it saturates early, the earlier the larger they are.
     """
-    wet = draws.uniform(0, 1)
-    ice = draws.uniform(0, 1) ** 4
+    above = ((height - _VAPOUR[0]) / (_VAPOUR[1] - _VAPOUR[0])).clamp(0, 1)
+    wet = draws.uniform(0, 1) * (1 - above)
+    frozen = draws.uniform(0, 1)
     tints = [1 + draws.uniform(-0.015, 0.015) for _ in slots]
     brightness = draws.uniform(*recipe.brightness) * (_STRETCH if is_picture(slots) else 1)
     largest, rise = draws.uniform(0.5, 0.9), draws.uniform(0.9, 2.1)
     second = largest * draws.uniform(0.65, 0.92)
-    relative = _relative(slots, wet, {"swir16": largest, "swir22": second, "cirrus": 0.001 + 0.06 * ice})
+    cirrus = torch.lerp(0.001 + 0.06 * frozen**4, 0.3 + 0.5 * frozen, above)
+    relative = _relative(slots, wet, {"swir16": largest, "swir22": second, "cirrus": cirrus})
     visible = draws.geometric(*_BACKWARD)
     rises = {"swir16": rise * visible, "swir22": 1.15 * rise * visible}
     opaque = brightness * torch.cat([r * tint for r, tint in zip(relative, tints, strict=True)], dim=1)
