@@ -131,8 +131,8 @@ class HazeLight:
 def cloud_light(draws: Draws, slots: Sequence[str], recipe: CloudRecipe, height: Tensor) -> CloudLight:
     """Light of cloud whose top is at `height` metres (B, 1, 1, 1): (B, C, 1, 1).
 
-    Ozone dims green and red above any cloud, water vapour most bands above a low one; what stands above the vapour shows
-    in the cirrus band. Droplets absorb in the SWIR: it saturates early, the earlier the larger they are.
+    Ozone dims green and red above any cloud, water vapour most bands above a low one; what stands above the vapour
+    shows in the cirrus band. Droplets absorb in the SWIR: it saturates early, the earlier the larger they are.
     """
     above = ((height - _VAPOUR[0]) / (_VAPOUR[1] - _VAPOUR[0])).clamp(0, 1)
     wet = draws.uniform(0, 1) * (1 - above)
