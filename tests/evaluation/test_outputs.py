@@ -83,7 +83,7 @@ def test_json_is_the_report(report, tmp_path) -> None:
     write_json(report, tmp_path / "report.json")
     record = json.loads((tmp_path / "report.json").read_text())
     assert record == report.to_json()
-    assert set(record) == {"version", "dataset", "split", "seed", "models", "sections", "images", "recipe"}
+    assert set(record) == {"version", "dataset", "split", "seed", "models", "sections", "images", "recipe", "part"}
     assert record["models"][0].keys() == {"name", "checksum", "tile", "overlap", "precision"}
     assert record["sections"][0]["methods"][0]["parts"][0]["metrics"]["psnr"].keys() == {"mean", "low", "high"}
 
