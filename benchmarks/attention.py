@@ -32,7 +32,7 @@ LARGEST_MAP = 16384
 def main() -> None:
     """Measure, print a table, and write a record."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--positions", type=int, nargs="+", default=[1024, 4096, 16384])
+    parser.add_argument("--positions", type=int, nargs="+", default=[1024, 4096, 16384, 65536])
     parser.add_argument("--channels", type=int, nargs="+", default=[48, 256])
     parser.add_argument("--backward", action="store_true", help="forward and backward")
     parser.add_argument("--runs", type=int, default=3)
