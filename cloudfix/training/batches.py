@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cloudfix.clouds.simulation import SENTINEL_2_ONLY, simulate
+from cloudfix.clouds.simulation import simulate
 from cloudfix.models.inputs import assemble
+from cloudfix.sensors import BAND_SETS
 from cloudfix.training.seeds import derive
 
 if TYPE_CHECKING:
@@ -39,13 +40,12 @@ def overcast(crops: Crop, card: Card, recipe: CloudRecipe, seed: int, coarsen: i
     bare = crops.bare
     if not bool(bare.any()):
         return crops
-    generator = torch.Generator(bare.device).manual_seed(derive(seed, int(crops.number[0])))
+    generator = _generator(crops, seed)
     coarse = int(torch.randint(1, coarsen + 1, (), generator=generator, device=bare.device))
     recipe = replace(recipe, pixel=recipe.pixel * coarse)
     cloudy, mask, thickness = crops.cloudy.clone(), crops.mask.clone(), crops.thickness.clone()
-    own = _sentinel_2_only(card, bare.device)
-    sentinel_2 = (crops.present & own).any(dim=1)
-    for chosen, channels in ((bare & sentinel_2, torch.ones_like(own)), (bare & ~sentinel_2, ~own)):
+    shared, landsat = _landsat(crops, card)
+    for chosen, channels in ((bare & ~landsat, torch.ones_like(shared)), (bare & landsat, shared)):
         if not bool(chosen.any()):
             continue
         slots = [slot for slot, seen in zip(card.slots, channels.tolist(), strict=True) if seen]
@@ -68,7 +68,7 @@ def grained(crops: Crop, grain: float, seed: int) -> Crop:
     """
     if not grain:
         return crops
-    generator = torch.Generator(crops.cloudy.device).manual_seed(derive(seed, int(crops.number[0]), 1))
+    generator = _generator(crops, seed, 1)
     count, _, *sides = crops.cloudy.shape
     strength = (2 * torch.rand(count, 1, 1, 1, generator=generator, device=generator.device) - 1).clamp(min=0) * grain
     factor = (strength * torch.randn(count, 1, *sides, generator=generator, device=generator.device)).exp()
@@ -87,19 +87,25 @@ def dimmed(crops: Crop, card: Card, share: float, seed: int) -> Crop:
     """
     if not share:
         return crops
-    device = crops.cloudy.device
-    generator = torch.Generator(device).manual_seed(derive(seed, int(crops.number[0]), 2))
-    chosen, height = torch.rand(2, len(crops.number), generator=generator, device=device)
+    generator = _generator(crops, seed, 2)
+    chosen, height = torch.rand(2, len(crops.number), generator=generator, device=generator.device)
     low, high = _SUN
     sine = torch.sin(torch.deg2rad(low + (high - low) * height))
-    uncorrected = (chosen < share) & ~(crops.present & _sentinel_2_only(card, device)).any(dim=1)
-    factor = torch.where(uncorrected, sine, 1)[:, None, None, None]
+    _, landsat = _landsat(crops, card)
+    factor = torch.where((chosen < share) & landsat, sine, 1)[:, None, None, None]
     return crops._replace(cloudy=crops.cloudy * factor, clear=crops.clear * factor)
 
 
-def _sentinel_2_only(card: Card, device: torch.device) -> Tensor:
-    """(C,) bool, which slots Landsat does not have."""
-    return torch.tensor([slot in SENTINEL_2_ONLY for slot in card.slots], device=device)
+def _generator(crops: Crop, seed: int, *purpose: int) -> torch.Generator:
+    """Random numbers of this batch, on its device, other ones for each purpose."""
+    return torch.Generator(crops.cloudy.device).manual_seed(derive(seed, int(crops.number[0]), *purpose))
+
+
+def _landsat(crops: Crop, card: Card) -> tuple[Tensor, Tensor]:
+    """(C,) which slots Landsat has, and (B,) which crops show no others."""
+    has = [slot in BAND_SETS["landsat-8-l1"] for slot in card.slots]
+    slots = torch.tensor(has, device=crops.present.device)
+    return slots, ~(crops.present & ~slots).any(dim=1)
 
 
 def network_input(crops: Crop, card: Card) -> Tensor:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from cloudfix.clouds.simulation.grid import Grid
-from cloudfix.clouds.simulation.light import SENTINEL_2_ONLY, WAVELENGTHS, is_picture
+from cloudfix.clouds.simulation.light import WAVELENGTHS, is_picture
 from cloudfix.clouds.simulation.recipe import PRESETS, CloudRecipe
 from cloudfix.clouds.simulation.sky import Sky, Veil
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CLOUD_FROM",
     "PRESETS",
-    "SENTINEL_2_ONLY",
     "WAVELENGTHS",
     "CloudRecipe",
     "Grid",

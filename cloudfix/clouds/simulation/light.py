@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from cloudfix.sensors import BAND_SETS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -34,9 +36,6 @@ WAVELENGTHS: Mapping[str, float] = MappingProxyType(
 
 _REFERENCE = 0.55
 """Micrometres; thickness is that at this wavelength."""
-
-SENTINEL_2_ONLY = frozenset({"rededge071", "rededge075", "rededge078", "nir", "nir09"})
-"""Slots that no other sensor here fills."""
 
 _DRY: Mapping[str, float] = MappingProxyType(
     {
@@ -206,7 +205,7 @@ def delays(slots: Sequence[str]) -> tuple[float, ...]:
 
 
 def _is_sentinel_2(slots: Sequence[str]) -> bool:
-    return not SENTINEL_2_ONLY.isdisjoint(slots)
+    return not BAND_SETS["landsat-8-l1"].issuperset(slots)
 
 
 def _relative(slots: Sequence[str], wet: Tensor, special: Mapping[str, Tensor]) -> list[Tensor]:
