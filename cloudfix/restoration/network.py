@@ -18,6 +18,7 @@ import torch
 from cloudfix.errors import ModelError, UsageError
 from cloudfix.models.inputs import assemble, to_reflectance
 from cloudfix.models.weights import load
+from cloudfix.restoration.capacity import capacity
 from cloudfix.restoration.transfer import fetch, send
 
 if TYPE_CHECKING:
@@ -129,11 +130,12 @@ class Network:
                 "began; install the same weights on every machine"
             )
         # torch declares this overload for tensors only.
-        self._module = module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._plain = module.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._module = self._plain
         if plan.compiled:
-            self._module = torch.compile(self._module, mode="reduce-overhead", dynamic=False)
+            self._module = torch.compile(self._plain, mode="reduce-overhead", dynamic=False)
         self._plan = plan
-        self._fitting = plan.batch_size
+        self._fitting = None if plan.device.startswith("cuda") else plan.batch_size
         on_cpu = plan.device == "cpu"
         self._pool = ThreadPoolExecutor(
             max_workers=_cores() if on_cpu else 1,
@@ -185,8 +187,11 @@ class Network:
 
     def _forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """The network's output, part after part once the device has turned out too small for the whole batch."""
-        parts = torch.split(inputs, self._fitting)
+        parts = torch.split(inputs, self._fitting or 1)
         try:
+            if self._fitting is None:
+                self._fitting = min(capacity(self._plain, parts[0]), len(inputs))
+                parts = torch.split(inputs, self._fitting)
             return torch.cat([self._module(part) for part in parts]) if len(parts) > 1 else self._module(inputs)
         except torch.OutOfMemoryError:
             if len(parts[0]) == 1:

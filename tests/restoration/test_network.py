@@ -8,9 +8,10 @@ import torch
 
 import cloudfix
 from cloudfix.errors import ModelError
-from cloudfix.models import read_card
+from cloudfix.models import load, read_card
 from cloudfix.restoration import network as network_module
-from cloudfix.restoration.network import Network, plan_network
+from cloudfix.restoration.capacity import capacity
+from cloudfix.restoration.network import Network, NetworkPlan, plan_network
 from cloudfix.restoration.transfer import Arriving, fetch, send
 
 restore_module = importlib.import_module("cloudfix.restoration.restore")
@@ -69,6 +70,44 @@ def test_a_device_too_small_for_one_tile_is_an_error(small_device):
     network, planes, _ = small_device(0)
     with pytest.raises(ModelError, match=r"cpu has not enough free memory for one tile of 32 × 32; use a smaller"):
         restored(network, planes)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Stands in for a GPU of 1000 bytes, 100 in use and 50 kept for later, on which a tile takes what it is told to."""
+
+    def of(taken):
+        memory = SimpleNamespace(allocated=100, peak=0)
+
+        def run(tile):
+            memory.peak = memory.allocated + taken * len(tile)
+            return tile
+
+        monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: setattr(memory, "peak", 0))
+        monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: memory.allocated)
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: memory.peak)
+        monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: memory.allocated + 50)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (850, 1000))
+        return run
+
+    return of
+
+
+@pytest.mark.parametrize(("taken", "fit"), [(0, 512), (100, 4), (90, 8), (91, 4), (720, 1), (900, 1)])
+def test_free_memory_and_one_tile_tell_how_many_fit(gpu, taken, fit):
+    assert capacity(gpu(taken), torch.zeros(1, 3, 8, 8)) == fit
+
+
+def test_a_gpu_gets_as_many_tiles_at_once_as_fit(tiny_weights, gpu, monkeypatch):
+    monkeypatch.setattr(network_module, "load", lambda weights, device: load(weights))
+    card = read_card(tiny_weights)
+    network = Network(NetworkPlan(str(tiny_weights), card.checksum, "cuda", "fp32", batch_size=8))
+    given = []
+    network._plain = gpu(200)
+    network._module = lambda tiles: given.append(len(tiles)) or tiles
+    network._forward(torch.zeros(8, 3, 8, 8))
+    network._forward(torch.zeros(8, 3, 8, 8))
+    assert given == [2, 2, 2, 2] * 2
 
 
 @pytest.mark.parametrize(
