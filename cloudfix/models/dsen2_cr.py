@@ -12,8 +12,9 @@ from cloudfix.models.architectures import register
 from cloudfix.models.attention_block import AttentionBlock, holds_attention
 from cloudfix.models.checks import check_long_skip
 from cloudfix.models.convolution import Conv3x3
+from cloudfix.models.surroundings import Surroundings
 
-Skip: TypeAlias = Literal["plain", "gated"]
+Skip: TypeAlias = Literal["plain", "gated", "filled"]
 
 _OPEN = 4.0
 """Logit of a gate before training: 98 % of the input come through."""
@@ -50,7 +51,8 @@ class DSen2CR(nn.Module):
         attention: "dense" or "attentive" turns blocks n/2 and 3n/4 into the attention blocks of ACA-CRNet.
         skip: "plain" as published: whatever cloud is in the input has to be subtracted to the last bit, and cloud
             brighter than any in training leaves a trace. "gated", ours: the network also says, by pixel and band,
-            which share of the input comes through.
+            which share of the input comes through. "filled", ours, is gated, and gives opaque cloud a share of what is
+            seen around it (`Surroundings`), which looks at the whole input.
 
     Raises:
         ModelError: there are more output than input channels.
@@ -69,10 +71,12 @@ class DSen2CR(nn.Module):
         super().__init__()
         check_long_skip(in_channels, out_channels)
         self.out_channels = out_channels
-        self.gated = skip == "gated"
+        gate, surroundings = (out_channels,), (1, 1)
+        self._parts = (out_channels, *(gate if skip != "plain" else ()), *(surroundings if skip == "filled" else ()))
+        self.surroundings = Surroundings() if skip == "filled" else None
         self.stem = Conv3x3(in_channels, features)
         self.blocks = nn.Sequential(*(self.block(i, blocks, features, alpha, attention) for i in range(blocks)))
-        self.refine = Conv3x3(features, 2 * out_channels if self.gated else out_channels)
+        self.refine = Conv3x3(features, sum(self._parts))
         self._initialise()
 
     def block(self, index: int, blocks: int, features: int, alpha: float, attention: Attention) -> nn.Module:
@@ -83,12 +87,10 @@ class DSen2CR(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W), in the network's own units."""
-        residual: Tensor = self.refine(self.blocks(self.stem(x, slope=0)))
         optical = x[:, -self.out_channels :]
-        if self.gated:
-            residual, gate = residual.chunk(2, dim=1)
-            optical = optical * torch.sigmoid(gate + _OPEN)
-        return optical + residual
+        residual, *rest = self.refine(self.blocks(self.stem(x, slope=0))).split(self._parts, dim=1)
+        restored: Tensor = optical * torch.sigmoid(rest[0] + _OPEN) + residual if rest else optical + residual
+        return self.surroundings(optical, restored, *rest[1:]) if self.surroundings else restored
 
     def _initialise(self) -> None:
         """Kaiming-uniform for fan-in and ReLU, as published, on the convolutions of the trunk."""

@@ -1,0 +1,80 @@
+"""What opaque cloud hides, from what is seen around it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_NEAR = (3, 4, 5, 6)
+"""Levels of the pyramid that tell how much is seen nearby: squares of 8 to 64 pixels."""
+
+_FAR = -2.0
+"""Logit of the share before training where nothing is seen nearby: 12 %."""
+
+_LEAST = 1e-6
+
+
+class Surroundings(nn.Module):
+    """Gives opaque cloud the colours of what is seen around it, as far as that is near.
+
+    A network of convolutions sees some tens of pixels, and has to guess what is under a larger cloud. The pyramid of
+    `pull_push` reaches across all of the input.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nearness = nn.Conv2d(len(_NEAR), 1, 1)
+        for parameter, value in zip(self.nearness.parameters(), (1.0, _FAR), strict=True):
+            nn.init.constant_(parameter, value)
+
+    def forward(self, image: Tensor, restored: Tensor, trust: Tensor, share: Tensor) -> Tensor:
+        """The restored image, with a share of the surroundings.
+
+        Args:
+            image: (B, C, H, W), with cloud.
+            restored: the same without it, as the convolutions have it.
+            trust: (B, 1, H, W) logits of how far a pixel of `image` shows the ground.
+            share: (B, 1, H, W) logits of how much of a pixel comes from its surroundings.
+
+        Returns:
+            (B, C, H, W) in float32.
+        """
+        with torch.autocast(image.device.type, enabled=False):
+            image, restored, trust, share = (x.float() for x in (image, restored, trust, share))
+            seen = torch.sigmoid(trust)
+            filled = pull_push(image, seen)
+            portion = torch.sigmoid(share + self.nearness(_seen_nearby(seen)))
+            return torch.lerp(restored, filled, (1 - seen) * portion)
+
+
+def pull_push(image: Tensor, weight: Tensor) -> Tensor:
+    """Fill an image smoothly from its pixels of weight 1 (Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.4).
+
+    Args:
+        image: (B, C, H, W).
+        weight: (B, 1, H, W) in 0…1.
+
+    Returns:
+        (B, C, H, W): the image where the weight is 1, and where it is 0 what pixels of more weight around it have; 0
+        where there is no weight at all.
+    """
+    height, width = image.shape[-2:]
+    if max(height, width) == 1:
+        return image * weight / weight.clamp_min(_LEAST)
+    total, covered = (F.avg_pool2d(x, 2, ceil_mode=True) for x in (image * weight, weight))
+    # One pixel of four suffices to know the four.
+    coarse = pull_push(total / covered.clamp_min(_LEAST), (4 * covered).clamp_max(1))
+    around = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
+    return torch.lerp(around, image, weight)
+
+
+def _seen_nearby(seen: Tensor) -> Tensor:
+    """(B, 1, H, W) to (B, len(_NEAR), H, W): its means over squares of several sizes, one map for each."""
+    means, size = [], seen.shape[-2:]
+    for level in range(1, max(_NEAR) + 1):
+        if max(seen.shape[-2:]) > 1:
+            seen = F.avg_pool2d(seen, 2, ceil_mode=True)
+        if level in _NEAR:
+            means.append(F.interpolate(seen, size, mode="bilinear", align_corners=False))
+    return torch.cat(means, dim=1)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloudfix.models import create
+from cloudfix.models.surroundings import Surroundings, pull_push
+
+SIDES = st.integers(1, 21)
+
+
+@given(SIDES, SIDES, st.integers(0, 2**16), st.floats(0, 1))
+@settings(max_examples=40, deadline=None)
+def test_what_is_seen_stays_and_fills_the_rest_within_its_range(
+    height: int, width: int, seed: int, share: float
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    image = torch.rand(2, 3, height, width, generator=random)
+    seen = (torch.rand(2, 1, height, width, generator=random) < share).float()
+    filled = pull_push(image, seen)
+    torch.testing.assert_close(filled * seen, image * seen)
+    for one, weight, whole in zip(image, seen, filled, strict=True):
+        for band, out in zip(one, whole, strict=True):
+            known = band[weight[0] > 0]
+            least, most = (known.min(), known.max()) if len(known) else (torch.tensor(0), torch.tensor(0))
+            assert least - 1e-5 <= out.min() and out.max() <= most + 1e-5
+
+
+@given(SIDES, SIDES, st.integers(0, 2**16))
+@settings(max_examples=20, deadline=None)
+def test_what_is_hidden_has_no_say(height: int, width: int, seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    image, other = torch.rand(2, 1, 3, height, width, generator=random)
+    seen = (torch.rand(1, 1, height, width, generator=random) < 0.3).float()
+    mixed = torch.where(seen > 0, image, other)
+    torch.testing.assert_close(pull_push(mixed, seen), pull_push(image, seen))
+
+
+def test_near_colours_weigh_more_than_far_ones() -> None:
+    image = torch.zeros(1, 1, 64, 64)
+    image[..., 32:] = 1
+    seen = torch.ones(1, 1, 64, 64)
+    seen[..., 8:56] = 0
+    row = pull_push(image, seen)[0, 0, 32]
+    assert row[10] < 0.2 < 0.8 < row[53]
+    assert (row.diff() > -1e-5).all()
+
+
+def test_the_share_says_how_much_of_what_is_hidden_comes_from_the_surroundings() -> None:
+    torch.manual_seed(0)
+    image, restored, trust = torch.rand(1, 3, 32, 48), torch.rand(1, 3, 32, 48), 100 * torch.randn(1, 1, 32, 48).sign()
+    surroundings = Surroundings()
+    seen = (trust > 0).float()
+    ours, theirs = (surroundings(image, restored, trust, torch.full_like(trust, share)) for share in (-100, 100))
+    torch.testing.assert_close(ours, restored)
+    torch.testing.assert_close(theirs, torch.where(seen > 0, restored, pull_push(image, seen)), atol=1e-3, rtol=0)
+
+
+def test_where_more_is_seen_nearby_more_is_taken_from_there() -> None:
+    image, restored, share = torch.ones(1, 1, 64, 64), torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
+    trust = torch.full_like(share, -50.0)
+    trust[..., :16] = 50
+    row = Surroundings()(image, restored, trust, share)[0, 0, 32]
+    assert row[20] > row[40] > row[60] > 0
+
+
+@pytest.mark.parametrize("name", ["dsen2-cr", "aca-crnet"])
+def test_a_filled_skip_is_the_gated_one_but_for_its_share(name: str) -> None:
+    torch.manual_seed(0)
+    options = {"in_channels": 5, "out_channels": 3, "blocks": 4, "features": 8}
+    gated, filled = create(name, **options, skip="gated"), create(name, **options, skip="filled")
+    weights = {**filled.state_dict(), **gated.state_dict()}
+    x = torch.rand(2, 5, 16, 24)
+    added = {key: torch.zeros_like(value[6:]) for key, value in filled.state_dict().items() if key.startswith("refine")}
+    added["refine.bias"][1] = -50
+    weights |= {key: torch.cat([gated.state_dict()[key], zeros]) for key, zeros in added.items()}
+    filled.load_state_dict(weights)
+    torch.testing.assert_close(filled(x), gated(x))
+    weights["refine.bias"][6:] = torch.tensor([-50.0, 50.0])
+    filled.load_state_dict(weights)
+    # Nothing of the image is trusted: what is left is black.
+    torch.testing.assert_close(filled(x), torch.zeros(2, 3, 16, 24))
