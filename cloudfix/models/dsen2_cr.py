@@ -71,8 +71,8 @@ class DSen2CR(nn.Module):
         super().__init__()
         check_long_skip(in_channels, out_channels)
         self.out_channels = out_channels
-        gate, surroundings = (out_channels,), (1, 1)
-        self._parts = (out_channels, *(gate if skip != "plain" else ()), *(surroundings if skip == "filled" else ()))
+        image = out_channels
+        self._parts = {"plain": (image,), "gated": (image, image), "filled": (image, image, 1, 1)}[skip]
         self.surroundings = Surroundings() if skip == "filled" else None
         self.stem = Conv3x3(in_channels, features)
         self.blocks = nn.Sequential(*(self.block(i, blocks, features, alpha, attention) for i in range(blocks)))
