@@ -72,7 +72,7 @@ class DSen2CR(nn.Module):
         check_long_skip(in_channels, out_channels)
         self.out_channels = out_channels
         image = out_channels
-        self._parts = {"plain": (image,), "gated": (image, image), "filled": (image, image, 1, 1)}[skip]
+        self._parts = {"plain": [image], "gated": [image, image], "filled": [image, image, 1, 1]}[skip]
         self.surroundings = Surroundings() if skip == "filled" else None
         self.stem = Conv3x3(in_channels, features)
         self.blocks = nn.Sequential(*(self.block(i, blocks, features, alpha, attention) for i in range(blocks)))
@@ -88,9 +88,12 @@ class DSen2CR(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W), in the network's own units."""
         optical = x[:, -self.out_channels :]
-        residual, *rest = self.refine(self.blocks(self.stem(x, slope=0))).split(self._parts, dim=1)
-        restored: Tensor = optical * torch.sigmoid(rest[0] + _OPEN) + residual if rest else optical + residual
-        return self.surroundings(optical, restored, *rest[1:]) if self.surroundings else restored
+        residual, *more = torch.split(self.refine(self.blocks(self.stem(x, slope=0))), self._parts, dim=1)
+        if not more:
+            return optical + residual
+        gate, *shown = more
+        restored = optical * torch.sigmoid(gate + _OPEN) + residual
+        return restored if self.surroundings is None else self.surroundings(optical, restored, *shown)
 
     def _initialise(self) -> None:
         """Kaiming-uniform for fan-in and ReLU, as published, on the convolutions of the trunk."""
