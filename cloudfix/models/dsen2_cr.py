@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,14 @@ from cloudfix.models.architectures import register
 from cloudfix.models.attention_block import AttentionBlock, holds_attention
 from cloudfix.models.checks import check_long_skip
 from cloudfix.models.convolution import Conv3x3
-from cloudfix.models.surroundings import Surroundings
+from cloudfix.models.surroundings import Filling, Matching
 
-Skip: TypeAlias = Literal["plain", "gated", "filled"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Skip: TypeAlias = Literal["plain", "gated", "filled", "matched"]
+
+_SURROUNDINGS: Mapping[str, type[Filling | Matching]] = MappingProxyType({"filled": Filling, "matched": Matching})
 
 _OPEN = 4.0
 """Logit of a gate before training: 98 % of the input come through."""
@@ -52,7 +58,8 @@ class DSen2CR(nn.Module):
         skip: "plain" as published: whatever cloud is in the input has to be subtracted to the last bit, and cloud
             brighter than any in training leaves a trace. "gated", ours: the network also says, by pixel and band,
             which share of the input comes through. "filled", ours, is gated, and gives opaque cloud a share of what is
-            seen around it (`Surroundings`), which looks at the whole input.
+            seen around it (`surroundings.Filling`); "matched", ours, is gated, and gives what is under cloud the mean
+            colours of what is not (`surroundings.Matching`). Both look at the whole input.
 
     Raises:
         ModelError: there are more output than input channels.
@@ -71,9 +78,11 @@ class DSen2CR(nn.Module):
         super().__init__()
         check_long_skip(in_channels, out_channels)
         self.out_channels = out_channels
-        image = out_channels
-        self._parts = {"plain": [image], "gated": [image, image], "filled": [image, image, 1, 1]}[skip]
-        self.surroundings = Surroundings() if skip == "filled" else None
+        surroundings = _SURROUNDINGS.get(skip)
+        self.surroundings = surroundings() if surroundings else None
+        self._parts = [out_channels] * (1 if skip == "plain" else 2) + [1] * (
+            surroundings.logits if surroundings else 0
+        )
         self.stem = Conv3x3(in_channels, features)
         self.blocks = nn.Sequential(*(self.block(i, blocks, features, alpha, attention) for i in range(blocks)))
         self.refine = Conv3x3(features, sum(self._parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from cloudfix.errors import UsageError
+from cloudfix.errors import ModelError, UsageError
 from cloudfix.models import published
 from cloudfix.models.weights import load, save, write_whole
 
@@ -34,6 +34,10 @@ def export_weights(name_or_path: str | Path, destination: str | Path) -> None:
     if path.suffix == ".safetensors":
         save(path, network, card)
         return
+    if (skip := card.options.get("skip", "plain")) != "plain":
+        raise ModelError(
+            f"{card.name}: the published code has no {skip} skip and could not load it; export it as .safetensors"
+        )
     content = io.BytesIO()
     torch.save(published.revert(card.architecture, network.state_dict()), content)
     write_whole(path, content.getvalue())

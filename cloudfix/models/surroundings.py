@@ -1,6 +1,9 @@
-"""What opaque cloud hides, from what is seen around it."""
+"""What cloud hides, from what is seen around it."""
 
 from __future__ import annotations
+
+import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,15 +15,21 @@ _NEAR = (3, 4, 5, 6)
 _FAR = -2.0
 """Logit of the share before training where nothing is seen nearby: 12 %."""
 
+_SHARE = 0.2
+"""Of the input, before training: where no more is seen, half of a difference is made up."""
+
 _LEAST = 1e-6
 
 
-class Surroundings(nn.Module):
+class Filling(nn.Module):
     """Gives opaque cloud the colours of what is seen around it, as far as that is near.
 
     A network of convolutions sees some tens of pixels, and has to guess what is under a larger cloud. The pyramid of
     `pull_push` reaches across all of the input.
     """
+
+    logits: ClassVar = 2
+    """Maps that the network gives for it: trust and share."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,6 +55,39 @@ class Surroundings(nn.Module):
             filled = pull_push(image, seen)
             portion = torch.sigmoid(share + self.nearness(_seen_nearby(seen)))
             return torch.lerp(restored, filled, (1 - seen) * portion)
+
+
+class Matching(nn.Module):
+    """Shifts each band of what is hidden towards the mean of what is seen in the same input.
+
+    Under cloud a network paints what places mostly look like; how bright this one is on this day, shows beside the
+    cloud. The less is seen, the less is shifted.
+    """
+
+    logits: ClassVar = 1
+    """Maps that the network gives for it: trust."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.share = nn.Parameter(torch.tensor(math.log(_SHARE)))
+
+    def forward(self, image: Tensor, restored: Tensor, trust: Tensor) -> Tensor:
+        """The restored image, its hidden part shifted.
+
+        Args:
+            image: (B, C, H, W), with cloud.
+            restored: the same without it, as the convolutions have it.
+            trust: (B, 1, H, W) logits of how far a pixel of `image` shows the ground.
+
+        Returns:
+            (B, C, H, W) in float32.
+        """
+        with torch.autocast(image.device.type, enabled=False):
+            image, restored, seen = image.float(), restored.float(), torch.sigmoid(trust.float())
+            hidden = 1 - seen
+            shift = _mean(image, seen) - _mean(restored, hidden)
+            share = seen.mean((2, 3), keepdim=True)
+            return restored + hidden * shift * share / (share + self.share.exp())
 
 
 def pull_push(image: Tensor, weight: Tensor) -> Tensor:
@@ -78,3 +120,8 @@ def _seen_nearby(seen: Tensor) -> Tensor:
         if level in _NEAR:
             means.append(F.interpolate(seen, size, mode="bilinear", align_corners=False))
     return torch.cat(means, dim=1)
+
+
+def _mean(image: Tensor, weight: Tensor) -> Tensor:
+    """Of (B, C, H, W), weighted by (B, 1, H, W): (B, C, 1, 1)."""
+    return (image * weight).mean((2, 3), keepdim=True) / weight.mean((2, 3), keepdim=True).clamp_min(_LEAST)

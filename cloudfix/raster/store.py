@@ -16,6 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
+import rasterio
 from dask.highlevelgraph import HighLevelGraph
 from rasterio.enums import Resampling
 from rasterio.windows import Window
@@ -224,7 +225,7 @@ def add_overviews(layer: Layer, width: int, height: int) -> None:
         factors.append(factor)
     if layer.overviews and factors:
         require_space(layer.path.parent, layer.size // 3)
-        with opened(layer.path, "r+") as dataset:
+        with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"), opened(layer.path, "r+") as dataset:
             dataset.build_overviews(factors, layer.resampling)
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import torch
+from torch.nn import functional as F
 
 from cloudfix.training.perceptual import PerceptualLoss, vgg_features
 
@@ -20,6 +21,13 @@ Outputs: TypeAlias = "Tensor | tuple[Tensor, ...]"
 
 _DEEP_WEIGHTS = (2.4, 0.3, 0.3)
 """Of ThiefCloud's outputs: the answer, from quarter and from half resolution."""
+
+
+_DARK = 0.25
+"""Length of a spectrum, in network units, below which it has less and less of a direction."""
+
+_STRAIGHT = 1e-6
+"""Below it the root has no slope."""
 
 
 class Truth(NamedTuple):
@@ -56,7 +64,7 @@ def build(loss: Loss, features: Features | None = None) -> LossFunction:
     if loss.name == "l1":
         return partial(l1, square=loss.square)
     if loss.name == "carl":
-        return partial(shown_carl, weight=loss.weight, square=loss.square)
+        return partial(shown_carl, weight=loss.weight, square=loss.square, angle=loss.angle)
     features = features or (vgg_features() if loss.perceptual else None)
     perceptual = PerceptualLoss(features) if features else None
     return partial(thiefcloud, perceptual=perceptual, weight=loss.perceptual)
@@ -68,8 +76,8 @@ def l1(outputs: Outputs, truth: Truth, *, square: float = 0.0) -> Tensor:
     return _mean(error.abs() + square * error.square() if square else error.abs(), truth.present)
 
 
-def shown_carl(outputs: Outputs, truth: Truth, *, weight: float, square: float = 0.0) -> Tensor:
-    """`carl` over the slots that were shown, and `square` times the mean squared error.
+def shown_carl(outputs: Outputs, truth: Truth, *, weight: float, square: float = 0.0, angle: float = 0.0) -> Tensor:
+    """`carl` over the slots that were shown, `square` times the mean squared error, and `angle` times `spectral_angle`.
 
     Where nobody knows the mask it is 1 and asks for the truth alone, so without any mask this is L1, times 1 + λ.
     """
@@ -78,7 +86,19 @@ def shown_carl(outputs: Outputs, truth: Truth, *, weight: float, square: float =
     loss = carl(prediction, cloudy, clear, truth.mask, weight)
     if square:
         loss = loss + square * (prediction - clear).square().mean()
-    return loss / shown.mean()
+    loss = loss / shown.mean()
+    return loss + angle * spectral_angle(prediction, clear) if angle else loss
+
+
+def spectral_angle(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean over pixels of the chord between spectra of length 1, which is the angle in radians where that is small.
+
+    Args:
+        prediction: (N, C, H, W), in units whose zero is reflectance 0.
+        target: likewise; spectra that are nearly 0 have no direction and count less.
+    """
+    cosine = F.cosine_similarity(prediction, target, dim=1, eps=_DARK)
+    return (2 - 2 * cosine).clamp_min(_STRAIGHT).sqrt().mean()
 
 
 def carl(prediction: Tensor, cloudy: Tensor, target: Tensor, mask: Tensor, weight: float = 1.0) -> Tensor:

@@ -120,6 +120,7 @@ class Loss:
         weight: λ of CARL.
         square: weight of the mean squared error that is added to "l1" or "carl": cloud that is left costs more than
             ground that is not quite right.
+        angle: weight of the spectral angle, in radians, that is added to "carl": for colours without a cast.
         perceptual: weight of the VGG-16 term of "thiefcloud"; it takes part only where `cloudfix[perceptual]` is
             installed, 0 never.
     """
@@ -127,6 +128,7 @@ class Loss:
     name: Literal["l1", "carl", "thiefcloud"] = "l1"
     weight: _Amount = 1.0
     square: _Amount = 0.0
+    angle: _Amount = 0.0
     perceptual: _Amount = 0.0
 
 

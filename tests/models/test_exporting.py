@@ -46,6 +46,15 @@ def test_what_nobody_published_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "unet.pth").exists()
 
 
+@pytest.mark.parametrize("skip", ["gated", "filled"])
+def test_skips_that_nobody_published_are_refused(skip: str, tmp_path: Path) -> None:
+    path, options = tmp_path / "ours.safetensors", {**SMALL, "skip": skip}
+    save(path, create("aca-crnet", **options), Card("aca-crnet.test", "aca-crnet", options, RGB))
+    with pytest.raises(ModelError, match=f"the published code has no {skip} skip"):
+        export_weights(path, tmp_path / "ours.pth")
+    assert not (tmp_path / "ours.pth").exists()
+
+
 def test_exported_checkpoints_come_in_again(tmp_path: Path) -> None:
     weights, checkpoint, again = (tmp_path / f"weights.{suffix}" for suffix in ("safetensors", "pth", "2.safetensors"))
     card = save(weights, create("aca-crnet", **SMALL), Card("aca-crnet.test", "aca-crnet", SMALL, RGB))

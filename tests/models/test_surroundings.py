@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudfix.models import create
-from cloudfix.models.surroundings import Surroundings, pull_push
+from cloudfix.models.surroundings import Filling, Matching, pull_push
 
 SIDES = st.integers(1, 21)
 
@@ -51,9 +51,9 @@ def test_near_colours_weigh_more_than_far_ones() -> None:
 def test_the_share_says_how_much_of_what_is_hidden_comes_from_the_surroundings() -> None:
     torch.manual_seed(0)
     image, restored, trust = torch.rand(1, 3, 32, 48), torch.rand(1, 3, 32, 48), 100 * torch.randn(1, 1, 32, 48).sign()
-    surroundings = Surroundings()
+    filling = Filling()
     seen = (trust > 0).float()
-    ours, theirs = (surroundings(image, restored, trust, torch.full_like(trust, share)) for share in (-100, 100))
+    ours, theirs = (filling(image, restored, trust, torch.full_like(trust, share)) for share in (-100, 100))
     torch.testing.assert_close(ours, restored)
     torch.testing.assert_close(theirs, torch.where(seen > 0, restored, pull_push(image, seen)), atol=1e-3, rtol=0)
 
@@ -62,23 +62,55 @@ def test_where_more_is_seen_nearby_more_is_taken_from_there() -> None:
     image, restored, share = torch.ones(1, 1, 64, 64), torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
     trust = torch.full_like(share, -50.0)
     trust[..., :16] = 50
-    row = Surroundings()(image, restored, trust, share)[0, 0, 32]
+    row = Filling()(image, restored, trust, share)[0, 0, 32]
     assert row[20] > row[40] > row[60] > 0
 
 
+def test_matching_shifts_what_is_hidden_to_the_mean_of_what_is_seen() -> None:
+    torch.manual_seed(0)
+    image, restored, trust = torch.rand(2, 3, 32, 48), torch.rand(2, 3, 32, 48), torch.full((2, 1, 32, 48), 50.0)
+    image[:, :, :, 24:] += 5
+    trust[..., 24:] = -50
+    matching = Matching()
+    torch.nn.init.constant_(matching.share, -50)
+    matched = matching(image, restored, trust)
+    torch.testing.assert_close(matched[..., :24], restored[..., :24])
+    moved = matched[..., 24:] - restored[..., 24:]
+    torch.testing.assert_close(moved, moved[..., :1, :1].expand_as(moved))
+    torch.testing.assert_close(matched[..., 24:].mean((2, 3)), image[..., :24].mean((2, 3)))
+
+
+@pytest.mark.parametrize("logit", [-50.0, 50.0])
+def test_matching_leaves_alone_what_it_has_nothing_to_match_with(logit: float) -> None:
+    image, restored = torch.ones(1, 3, 16, 16), torch.rand(1, 3, 16, 16)
+    torch.testing.assert_close(Matching()(image, restored, torch.full((1, 1, 16, 16), logit)), restored)
+
+
+def test_the_less_is_seen_the_less_is_shifted() -> None:
+    image, restored = torch.ones(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
+    shifts = []
+    for columns in (4, 16, 32):
+        trust = torch.full((1, 1, 64, 64), -50.0)
+        trust[..., :columns] = 50
+        shifts.append(Matching()(image, restored, trust)[..., -1].mean().item())
+    assert 0 < shifts[0] < shifts[1] < shifts[2] < 1
+
+
 @pytest.mark.parametrize("name", ["dsen2-cr", "aca-crnet"])
-def test_a_filled_skip_is_the_gated_one_but_for_its_share(name: str) -> None:
+@pytest.mark.parametrize("skip", ["filled", "matched"])
+def test_where_nothing_is_seen_these_skips_are_the_gated_one(name: str, skip: str) -> None:
     torch.manual_seed(0)
     options = {"in_channels": 5, "out_channels": 3, "blocks": 4, "features": 8}
-    gated, filled = create(name, **options, skip="gated"), create(name, **options, skip="filled")
-    weights = {**filled.state_dict(), **gated.state_dict()}
+    gated, ours = create(name, **options, skip="gated"), create(name, **options, skip=skip)
     x = torch.rand(2, 5, 16, 24)
-    added = {key: torch.zeros_like(value[6:]) for key, value in filled.state_dict().items() if key.startswith("refine")}
-    added["refine.bias"][1] = -50
-    weights |= {key: torch.cat([gated.state_dict()[key], zeros]) for key, zeros in added.items()}
-    filled.load_state_dict(weights)
-    torch.testing.assert_close(filled(x), gated(x))
-    weights["refine.bias"][6:] = torch.tensor([-50.0, 50.0])
-    filled.load_state_dict(weights)
-    # Nothing of the image is trusted: what is left is black.
-    torch.testing.assert_close(filled(x), torch.zeros(2, 3, 16, 24))
+    added = {key: torch.zeros_like(value[6:]) for key, value in ours.state_dict().items() if key.startswith("refine")}
+    # Nothing is trusted, and nothing comes from around.
+    added["refine.bias"][:] = -50
+    grown = {key: torch.cat([gated.state_dict()[key], zeros]) for key, zeros in added.items()}
+    ours.load_state_dict({**ours.state_dict(), **gated.state_dict(), **grown})
+    torch.testing.assert_close(ours(x), gated(x))
+    if skip == "filled":
+        # All of it comes from around, where nothing is seen: black.
+        grown["refine.bias"][-1] = 50
+        ours.load_state_dict({**ours.state_dict(), **grown})
+        torch.testing.assert_close(ours(x), torch.zeros(2, 3, 16, 24))

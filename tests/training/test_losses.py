@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from cloudfix.errors import CloudfixWarning
 from cloudfix.training import perceptual
-from cloudfix.training.losses import Truth, build, carl
+from cloudfix.training.losses import Truth, build, carl, spectral_angle
 from cloudfix.training.recipe import Loss
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "carl.npz"
@@ -66,10 +67,28 @@ def test_the_squared_error_is_added(name: str) -> None:
     assert squared - plain == pytest.approx(0.5 * 2**2)
 
 
+def test_the_spectral_angle_is_that_of_colours_not_of_brightness() -> None:
+    target = torch.tensor([3.0, 4.0])[None, :, None, None].expand(1, 2, 4, 4)
+    angle = math.radians(5)
+    turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    turned = torch.einsum("ij,njhw->nihw", turn, target)
+    assert spectral_angle(0.2 * target, target).item() == pytest.approx(0, abs=2e-3)
+    assert spectral_angle(0.2 * turned, target).item() == pytest.approx(angle, rel=1e-3)
+
+
+def test_the_spectral_angle_has_a_slope_wherever_it_is_taken() -> None:
+    target = torch.rand(1, 3, 4, 4)
+    target[..., 0] = 0
+    prediction = target.clone().requires_grad_()
+    spectral_angle(prediction, target).backward()
+    assert prediction.grad is not None
+    assert prediction.grad.isfinite().all()
+
+
 @pytest.mark.parametrize(
     "loss",
-    [Loss(), Loss(square=1), Loss(name="carl"), Loss(name="carl", square=1), Loss(name="thiefcloud")],
-    ids=lambda loss: f"{loss.name}-{loss.square}",
+    [Loss(), Loss(square=1), Loss("carl"), Loss("carl", square=1), Loss("carl", angle=1), Loss("thiefcloud")],
+    ids=lambda loss: f"{loss.name}-{loss.square}-{loss.angle}",
 )
 def test_slots_that_were_not_shown_do_not_count(loss: Loss) -> None:
     given = outputs(1.0, 1.0, 1.0)
