@@ -38,7 +38,7 @@ BLOCK = 512
 
 _SPARE = 2**20
 
-_STRIP = 6144
+_STRIP = 5120
 """Columns that are read at a time.
 
 Chunks wait in memory for their neighbours of the next row, so memory would grow with the width of a scene. What
