@@ -80,9 +80,8 @@ class DSen2CR(nn.Module):
         self.out_channels = out_channels
         surroundings = _SURROUNDINGS.get(skip)
         self.surroundings = surroundings() if surroundings else None
-        self._parts = [out_channels] * (1 if skip == "plain" else 2) + [1] * (
-            surroundings.logits if surroundings else 0
-        )
+        logits = surroundings.logits if surroundings else 0
+        self._parts = [out_channels] * (1 if skip == "plain" else 2) + [1] * logits
         self.stem = Conv3x3(in_channels, features)
         self.blocks = nn.Sequential(*(self.block(i, blocks, features, alpha, attention) for i in range(blocks)))
         self.refine = Conv3x3(features, sum(self._parts))

@@ -233,6 +233,8 @@ class Stage:
             raise ValueError(f"architecture={name}; expected {'' if self.task == 'thickness' else 'another than '}scpm")
         if self.task == "thickness" and self.loss.name != "l1":
             raise ValueError(f"loss.name={self.loss.name}; expected l1 for thickness")
+        if self.loss.angle and (self.loss.name != "carl" or self.offset):
+            raise ValueError(f"loss.angle={self.loss.angle:g}; expected 0, or loss.name=carl and offset=0")
         if name != "thiefcloud":
             if self.loss.name == "thiefcloud":
                 raise ValueError(f"loss.name=thiefcloud; expected l1 or carl for {name}, which has one output")

@@ -147,6 +147,8 @@ def test_stages_share_what_is_outside_and_may_differ(tmp_path: Path) -> None:
         ({"task": "thickness"}, "architecture=aca-crnet; expected scpm"),
         ({"task": "thickness", "architecture": "scpm", "loss": {"name": "carl"}}, "loss.name=carl; expected l1"),
         ({"loss": {"name": "thiefcloud"}}, "loss.name=thiefcloud; expected l1 or carl for aca-crnet"),
+        ({"loss": {"angle": 1}}, "loss.angle=1; expected 0, or loss.name=carl and offset=0"),
+        ({"loss": {"name": "carl", "angle": 1}, "offset": -1.0}, "loss.angle=1; expected 0, or loss.name=carl"),
         ({"prior": "scpm.rgb"}, "prior=scpm.rgb; expected null for aca-crnet"),
         ({"epochs": None}, "epochs=null; expected an end"),
         ({"final_lr": 1}, r"final_lr=1; expected at most lr=0\.0001"),
