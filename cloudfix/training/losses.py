@@ -22,7 +22,6 @@ Outputs: TypeAlias = "Tensor | tuple[Tensor, ...]"
 _DEEP_WEIGHTS = (2.4, 0.3, 0.3)
 """Of ThiefCloud's outputs: the answer, from quarter and from half resolution."""
 
-
 _DARK = 0.25
 """Length of a spectrum, in network units, below which it has less and less of a direction."""
 

@@ -46,7 +46,7 @@ def test_what_nobody_published_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "unet.pth").exists()
 
 
-@pytest.mark.parametrize("skip", ["gated", "filled"])
+@pytest.mark.parametrize("skip", ["gated", "filled", "matched"])
 def test_skips_that_nobody_published_are_refused(skip: str, tmp_path: Path) -> None:
     path, options = tmp_path / "ours.safetensors", {**SMALL, "skip": skip}
     save(path, create("aca-crnet", **options), Card("aca-crnet.test", "aca-crnet", options, RGB))
