@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +15,17 @@ from rasterio.enums import Resampling
 
 from cloudfix.errors import OutputError, SceneError
 from cloudfix.raster.atomic import staging, writing
-from cloudfix.raster.encode import codec, encode
+from cloudfix.raster.codec import Codec
 from cloudfix.raster.grid import Grid, grid_of
 from cloudfix.raster.info import SceneInfo, band_attrs
+from cloudfix.raster.layout import add_tiles, write_directories
 from cloudfix.raster.location import is_remote
 from cloudfix.raster.names import CLASS_BANDS
+from cloudfix.raster.pyramid import Pyramid
 from cloudfix.raster.quicklook import write_quicklook
 from cloudfix.raster.scene import reopen
-from cloudfix.raster.store import Layer, add_overviews, require_space, store
+from cloudfix.raster.space import require_space
+from cloudfix.raster.store import Layer, store
 from cloudfix.raster.vrt import VrtBand, write_vrt
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class _Job:
     info: SceneInfo
     grid: Grid
     provenance: dict[str, str]
-    compress: str
+    codec: Codec
 
 
 def write_cog(
@@ -79,7 +81,7 @@ def write_cog(
         mask_path: where the mask goes as a COG of its own, if anywhere.
         quicklook: where a PNG with before, mask and after goes, if anywhere.
         before: the input scene, for the quicklook; else the scene's files are opened again.
-        compress: one of `encode.COMPRESSIONS`; all are lossless.
+        compress: one of `codec.COMPRESSIONS`; all are lossless.
         tags: more tags for the outputs.
         progress: called with the numbers of done and of all steps: chunks, then overviews, then encoding.
 
@@ -94,7 +96,7 @@ def write_cog(
     final = Path(path)
     extras = {"mask": mask_path, "quicklook": quicklook}
     paths = {"bands": final} | {kind: Path(value) for kind, value in extras.items() if value is not None}
-    job = _job(restored, paths, before, codec(compress), tags or {})
+    job = _job(restored, paths, before, Codec.named(compress), tags or {})
     _check_names(list(paths.values()), [*_sources(job.bands), *restored.attrs.get("inputs", [])])
     with rasterio.Env(GDAL_CACHEMAX=_CACHE), ExitStack() as stack:
         stages = {kind: stack.enter_context(staging(item)) for kind, item in paths.items()}
@@ -109,7 +111,7 @@ def _job(
     restored: xr.Dataset | xr.DataArray,
     paths: Mapping[str, Path],
     before: xr.DataArray | None,
-    compress: str,
+    codec: Codec,
     tags: Mapping[str, str],
 ) -> _Job:
     dataset = restored.to_dataset(name="bands") if isinstance(restored, xr.DataArray) else restored
@@ -125,7 +127,7 @@ def _job(
             before = reopen(bands, (bands.chunksizes["y"][0], bands.chunksizes["x"][0]))
         before = _true_colour(before, bands)
     provenance = {**dataset.attrs.get("provenance", {}), **tags}
-    return _Job(bands, mask, before, info, grid_of(bands), provenance, compress)
+    return _Job(bands, mask, before, info, grid_of(bands), provenance, codec)
 
 
 def _chunked(bands: xr.DataArray) -> xr.DataArray:
@@ -169,73 +171,74 @@ def _check_names(paths: Sequence[Path], read: Sequence[str]) -> None:
 def _make(job: _Job, stages: Mapping[str, Stage], progress: Callable[[int, int], None] | None) -> None:
     main = stages["bands"]
     layers = _layers(job, main.scratch, stages)
-    # Scratch files and a COG that does not get smaller, each with overviews of a third.
-    scratch = sum(layer.size for layer in layers.values())
     with writing(main.final):
-        require_space(main.folder, (scratch + job.bands.nbytes) * 4 // 3)
-    finishing = _finishing(job, layers, stages)
+        require_space(main.folder, sum(layer.pyramid.size for layer in layers.values()))
+    cogs = {kind: stages[kind].file if kind in stages else main.scratch / f"{kind}.tif" for kind in layers}
+    finals = {kind: stages.get(kind, main).final for kind in layers}
+    for kind, layer in layers.items():
+        with writing(finals[kind]):
+            _write_directories(job, kind, layer.pyramid, cogs[kind])
     chunks = next(iter(layers.values())).array.npartitions
     step = math.ceil(chunks * _STEP)
+    total = chunks + step * (len(layers) + ("quicklook" in stages))
 
     def advance(done: int) -> None:
         if progress is not None:
-            progress(done, chunks + step * len(finishing))
+            progress(done, total)
 
-    store(list(layers.values()), job.grid, main.final, advance)
-    for position, (final, finish) in enumerate(finishing, start=1):
-        with writing(final):
-            finish()
+    store(list(layers.values()), main.final, advance)
+    for position, (kind, layer) in enumerate(layers.items(), start=1):
+        with writing(finals[kind]):
+            layer.pyramid.finish()
+            add_tiles(layer.pyramid, cogs[kind])
         advance(chunks + step * position)
-
-
-def _finishing(
-    job: _Job, layers: Mapping[str, Layer], stages: Mapping[str, Stage]
-) -> list[tuple[Path, Callable[[], None]]]:
-    """What makes outputs of the scratch files, each with the output it is for."""
-    main = stages["bands"]
-    overviews = [partial(add_overviews, layer, job.grid.width, job.grid.height) for layer in layers.values()]
-    steps: list[tuple[Path, Callable[[], None]]] = [(main.final, step) for step in overviews]
-    steps.append((main.final, partial(_encode_bands, job, layers, main)))
-    if mask := stages.get("mask"):
-        steps.append((mask.final, partial(_encode_mask, job, layers["mask"], main.scratch, mask.file)))
     if quicklook := stages.get("quicklook"):
-        steps.append((quicklook.final, partial(_draw, job, layers, quicklook.file)))
-    return steps
+        with writing(quicklook.final):
+            _draw(job, cogs, quicklook.file)
+        advance(total)
 
 
 def _layers(job: _Job, folder: Path, wanted: Mapping[str, Stage]) -> dict[str, Layer]:
-    """Scratch files by name. Classes are kept apart from bands, as their overviews must not be averaged."""
+    """What is computed, and where its tiles are kept; classes have overviews that are not averaged."""
     nodata = job.info.nodata
     if nodata is None and job.bands.dtype.kind == "f":
         nodata = np.nan
-    layers = {}
-    for kind, resampling in (("bands", Resampling.average), ("classes", Resampling.nearest)):
-        if chosen := _members(job, kind):
-            array = job.bands.isel(band=chosen).data
-            layers[kind] = Layer(array, folder / f"{kind}.tif", resampling, nodata)
+    resampling = [
+        Resampling.nearest if name in CLASS_BANDS else Resampling.average for name in job.bands["band"].values.tolist()
+    ]
+    arrays = {"bands": (job.bands, resampling, nodata)}
     if job.mask is not None and len(wanted) > 1:
-        layers["mask"] = Layer(job.mask.data, folder / "mask.tif", Resampling.nearest, _MASK_NODATA)
+        arrays["mask"] = job.mask, [Resampling.nearest], _MASK_NODATA
     if job.before is not None:
-        layers["before"] = Layer(job.before.data, folder / "before.tif", nodata=nodata, overviews=False)
-    return layers
+        arrays["before"] = job.before, [Resampling.average] * len(_TRUE_COLOUR), nodata
+    return {
+        kind: Layer(
+            array.data,
+            Pyramid(
+                folder / kind,
+                (len(resampling), job.grid.height, job.grid.width),
+                array.dtype.name,
+                job.codec,
+                tuple(resampling),
+                nodata,
+            ),
+        )
+        for kind, (array, resampling, nodata) in arrays.items()
+    }
 
 
-def _members(job: _Job, kind: str) -> list[int]:
-    names = job.bands["band"].values.tolist()
-    return [i for i, name in enumerate(names) if (name in CLASS_BANDS) == (kind == "classes")]
+def _write_directories(job: _Job, kind: str, pyramid: Pyramid, cog: Path) -> None:
+    bands, nodata, tags = _described(job) if kind == "bands" else _plain(job, kind, pyramid)
+    vrt = pyramid.folder.with_suffix(".vrt")
+    write_vrt(vrt, job.grid, pyramid.dtype, bands, sides=pyramid.sides[1:], nodata=nodata, tags=tags)
+    write_directories(vrt, cog, job.codec)
 
 
-def _place(job: _Job, layers: Mapping[str, Layer], band: int) -> tuple[Path, int]:
-    """The scratch file of a band, and its number there."""
-    kind = next(kind for kind in ("bands", "classes") if band in _members(job, kind))
-    return layers[kind].path, _members(job, kind).index(band) + 1
-
-
-def _encode_bands(job: _Job, layers: Mapping[str, Layer], stage: Stage) -> None:
+def _described(job: _Job) -> tuple[list[VrtBand], float | None, dict[str, str]]:
+    """The scene's bands, its value for no data, and its tags with our own."""
     attrs = _file_attrs(job.bands)
     bands = [
         VrtBand(
-            *_place(job, layers, index),
             description=attrs["descriptions"][index],
             colorinterp=attrs["colorinterp"][index],
             scale=attrs["file_scales"][index],
@@ -244,10 +247,7 @@ def _encode_bands(job: _Job, layers: Mapping[str, Layer], stage: Stage) -> None:
         )
         for index in range(job.bands.sizes["band"])
     ]
-    vrt = stage.scratch / "bands.vrt"
-    tags = {**_still_true(attrs["tags"]), **_own_tags(job), **job.provenance}
-    write_vrt(vrt, job.grid, job.bands.dtype.name, bands, nodata=attrs["file_nodata"], tags=tags)
-    encode(vrt, stage.file, job.compress)
+    return bands, attrs["file_nodata"], {**_still_true(attrs["tags"]), **_own_tags(job), **job.provenance}
 
 
 def _still_true(tags: Mapping[str, str]) -> dict[str, str]:
@@ -280,21 +280,12 @@ def _own_tags(job: _Job) -> dict[str, str]:
     return tags | ({"CLOUDFIX_SENSOR": job.info.sensor} if job.info.sensor else {})
 
 
-def _encode_mask(job: _Job, layer: Layer, folder: Path, out: Path) -> None:
-    vrt = folder / "mask.vrt"
-    band = VrtBand(layer.path, 1, description="mask", colorinterp="gray")
-    tags = {**_MASK_TAGS, **job.provenance}
-    write_vrt(vrt, job.grid, "uint8", [band], nodata=_MASK_NODATA, tags=tags)
-    encode(vrt, out, job.compress)
+def _plain(job: _Job, kind: str, pyramid: Pyramid) -> tuple[list[VrtBand], float | None, dict[str, str]]:
+    """The same of the mask, and of what only the quicklook sees."""
+    bands = [VrtBand(description=kind, colorinterp="gray")] * pyramid.shape[0]
+    return bands, pyramid.nodata, {**_MASK_TAGS, **job.provenance} if kind == "mask" else {}
 
 
-def _draw(job: _Job, layers: Mapping[str, Layer], out: Path) -> None:
-    places = [_place(job, layers, job.info.slots.index(slot)) for slot in _TRUE_COLOUR]
-    red, green, blue = (index for _, index in places)
-    write_quicklook(
-        out,
-        before=layers["before"].path,
-        after=places[0][0],
-        mask=layers["mask"].path,
-        rgb=(red, green, blue),
-    )
+def _draw(job: _Job, cogs: Mapping[str, Path], out: Path) -> None:
+    red, green, blue = (job.info.slots.index(slot) + 1 for slot in _TRUE_COLOUR)
+    write_quicklook(out, before=cogs["before"], after=cogs["bands"], mask=cogs["mask"], rgb=(red, green, blue))

@@ -1,4 +1,4 @@
-"""The quicklook: before | mask | after, side by side, from scratch files that are there already."""
+"""The quicklook: before | mask | after, side by side, from COGs that are there already."""
 
 from __future__ import annotations
 

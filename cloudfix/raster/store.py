@@ -1,13 +1,8 @@
-"""Streaming a lazy scene into scratch GeoTIFFs: one pass over the dask graph, on any scheduler."""
+"""Streaming a lazy scene into encoded tiles: one pass over the dask graph, on any scheduler."""
 
 from __future__ import annotations
 
-import errno
-import math
-import os
-import shutil
 import uuid
-from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +11,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
-import rasterio
+import numpy as np
 from dask.highlevelgraph import HighLevelGraph
-from rasterio.enums import Resampling
-from rasterio.windows import Window
 
 from cloudfix.raster.atomic import writing
-from cloudfix.raster.header import opened
+from cloudfix.raster.pyramid import CHUNK
+from cloudfix.raster.space import require_space
 from cloudfix.raster.waves import run, scheduler_here
 
 if TYPE_CHECKING:
@@ -31,12 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cloudfix.raster.grid import Grid
-
-BLOCK = 512
-"""Rows and columns of a block, in scratch files and in COGs."""
-
-_SPARE = 2**20
+    from cloudfix.raster.pyramid import Pyramid
 
 _STRIP = 5120
 """Columns that are read at a time.
@@ -51,68 +40,57 @@ _MARGIN = 1024
 
 @dataclass(frozen=True)
 class Layer:
-    """An array (band, y, x) and the scratch file it goes to.
-
-    Attributes:
-        array: what to compute.
-        path: the scratch GeoTIFF.
-        resampling: of its overviews.
-        nodata: the value that its overviews leave out.
-        overviews: whether it needs any.
-    """
+    """An array (band, y, x) and the scratch files it goes to."""
 
     array: da.Array
-    path: Path
-    resampling: Resampling = Resampling.average
-    nodata: float | None = None
-    overviews: bool = True
-
-    @property
-    def size(self) -> int:
-        """Bytes of the scratch file without overviews: whole blocks, however small the scene is."""
-        bands, *sides = self.array.shape
-        pixels = math.prod(-(-side // BLOCK) * BLOCK for side in sides)
-        return int(bands * pixels * self.array.dtype.itemsize)
+    pyramid: Pyramid
 
 
-class RasterTarget:
-    """Where dask stores chunks: a GeoTIFF opened anew for each one.
+class PyramidTarget:
+    """Where dask stores chunks of `CHUNK` pixels a side; works in worker processes that share the file system, too."""
 
-    So it works in worker processes that share the file system, too; dask's lock keeps them apart.
-    """
-
-    def __init__(
-        self, path: Path, name: Path, *, georeferenced: bool, advance: Callable[[], None] | None = None
-    ) -> None:
-        self._path = path
-        self._name = name
-        self._georeferenced = georeferenced
-        self._advance = advance
+    def __init__(self, pyramid: Pyramid, final: Path) -> None:
+        self._pyramid = pyramid
+        self._final = final
         self._token = uuid.uuid4().hex
 
     def __setitem__(self, key: tuple[slice, slice, slice], block: NDArray[Any]) -> None:
         _, rows, columns = key
-        with writing(self._name):
-            require_space(self._path.parent, block.nbytes)
-            with opened(self._path, "r+", georeferenced=self._georeferenced, SPARSE_OK=True) as dataset:
-                dataset.write(block, window=Window.from_slices(rows, columns))
-        if self._advance is not None:
-            self._advance()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_advance": None}
+        with writing(self._final):
+            require_space(self._pyramid.folder, block.nbytes)
+            self._pyramid.write(rows.start, columns.start, block)
 
     def __dask_tokenize__(self) -> str:
         # A run must never be taken for an earlier one on the same output.
         return self._token
 
 
-def store(layers: Sequence[Layer], grid: Grid, final: Path, progress: Callable[[int], None]) -> None:
-    """Compute all layers in one pass, strip by strip, into their scratch files.
+class _Counter:
+    """Passes blocks on, and tells how many came by; the copy in a worker process tells nobody."""
+
+    def __init__(self, progress: Callable[[int], None], total: int) -> None:
+        self._progress: Callable[[int], None] | None = progress
+        self._total = total
+        self._lock = Lock()
+        self.done = 0
+
+    def __call__(self, block: NDArray[Any]) -> NDArray[Any]:
+        if self._progress is not None:
+            with self._lock:
+                # Chunks at the edge of a strip come by twice.
+                self.done = min(self.done + 1, self._total)
+                self._progress(self.done)
+        return block
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_progress": None}
+
+
+def store(layers: Sequence[Layer], final: Path, progress: Callable[[int], None]) -> None:
+    """Compute all layers in one pass, strip by strip, and encode them as they come.
 
     Args:
         layers: what to compute; chunks cover all bands.
-        grid: of all of them.
         final: the output that messages name.
         progress: called with the number of done chunks of the first layer. Worker processes cannot call it: then it is
             called once, in the end.
@@ -121,59 +99,40 @@ def store(layers: Sequence[Layer], grid: Grid, final: Path, progress: Callable[[
         OutputError: the disk is full or fails. What the computation itself raises comes through as it is.
     """
     total = layers[0].array.npartitions
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        progress(done)
-
+    counter = _Counter(progress, total)
     with writing(final):
         for layer in layers:
-            create(layer, grid)
-    targets = [
-        RasterTarget(
-            layer.path,
-            final,
-            georeferenced=grid.georeferenced,
-            advance=advance if layer is layers[0] else None,
-        )
-        for layer in layers
-    ]
-    for columns in _strips(layers[0].array.chunks[-1]):
-        _store_strip([layer.array for layer in layers], targets, columns)
-    if done < total:
+            layer.pyramid.folder.mkdir()
+    first = layers[0].array
+    counted = da.map_blocks(counter, first, meta=np.empty((0, 0, 0), first.dtype))  # type: ignore[no-untyped-call]
+    arrays = [array.rechunk({1: CHUNK, 2: CHUNK}) for array in (counted, *(layer.array for layer in layers[1:]))]
+    targets = [PyramidTarget(layer.pyramid, final) for layer in layers]
+    for columns in _strips(arrays[0].chunks[-1]):
+        _store_strip(arrays, targets, columns)
+    if counter.done < total:
         progress(total)
 
 
-def _store_strip(arrays: Sequence[da.Array], targets: Sequence[RasterTarget], columns: slice) -> None:
+def _store_strip(arrays: Sequence[da.Array], targets: Sequence[PyramidTarget], columns: slice) -> None:
     """Compute these columns of all arrays: chunk row after chunk row, where a scheduler in this process does it."""
     region = (slice(None), slice(None), columns)
     parts = [array[region] for array in arrays]
     get = scheduler_here(parts[0].__dask_scheduler__)
     if get is None:
-        da.store(parts, targets, lock=True, regions=[region] * len(parts))  # type: ignore[arg-type]
+        da.store(parts, targets, lock=False, regions=[region] * len(parts))  # type: ignore[arg-type]
         return
-    name, lock = f"store-{uuid.uuid4().hex}", Lock()
+    name = f"store-{uuid.uuid4().hex}"
     layer: dict[Any, Any] = {}
     waves: dict[int, list[Any]] = defaultdict(list)
-    rows = [stop for _, stop in _spans(parts[0].chunks[-2])]
     for number, (part, target) in enumerate(zip(parts, targets, strict=True)):
-        for (i, (top, bottom)), (j, (left, right)) in product(
-            *(enumerate(_spans(sizes)) for sizes in part.chunks[-2:])
-        ):
-            window = slice(None), slice(top, bottom), slice(columns.start + left, columns.start + right)
+        for (i, rows), (j, (left, right)) in product(*(enumerate(_spans(sizes)) for sizes in part.chunks[-2:])):
+            window = slice(None), slice(*rows), slice(columns.start + left, columns.start + right)
             key = (name, number, i, j)
-            layer[key] = (partial(_put, target, window, lock), (part.name, 0, i, j))
-            waves[bisect_left(rows, bottom)].append(key)
+            layer[key] = (partial(target.__setitem__, window), (part.name, 0, i, j))
+            waves[i].append(key)
     graph = HighLevelGraph.from_collections(name, layer, dependencies=parts)
     optimised: Mapping[Any, Any] = da.optimize(graph, list(layer))  # type: ignore[no-untyped-call]
     run(dict(optimised), [waves[row] for row in sorted(waves)], get)
-
-
-def _put(target: RasterTarget, window: tuple[slice, slice, slice], lock: Lock, block: NDArray[Any]) -> None:
-    with lock:
-        target[window] = block
 
 
 def _spans(sizes: Sequence[int]) -> list[tuple[int, int]]:
@@ -193,49 +152,3 @@ def _strips(widths: Sequence[int]) -> Iterator[slice]:
             start = stop
         stop = reached
     yield slice(start, stop)
-
-
-def create(layer: Layer, grid: Grid) -> None:
-    """Make a layer's empty scratch GeoTIFF: tiled, by band.
-
-    Not compressed: with noisy DN, ZSTD 1 took four times as long to write and ten times to build overviews. And space
-    that is known beforehand can be checked beforehand.
-    """
-    profile = {
-        "driver": "GTiff", "width": grid.width, "height": grid.height, "count": layer.array.shape[0],
-        "dtype": layer.array.dtype.name, "nodata": layer.nodata, "crs": grid.crs, "interleave": "band",
-        "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "BIGTIFF": "YES", "SPARSE_OK": True,
-    }  # fmt: skip
-    if grid.georeferenced:
-        profile["transform"] = grid.transform
-    with opened(layer.path, "w", georeferenced=grid.georeferenced, **profile):
-        pass
-
-
-def add_overviews(layer: Layer, width: int, height: int) -> None:
-    """Build a scratch file's overviews, halving until one block holds the scene.
-
-    Raises:
-        OSError: the disk is full or fails.
-        rasterio.errors.RasterioError: GDAL fails.
-    """
-    factors, factor = [], 1
-    while max(width, height) > BLOCK * factor:
-        factor *= 2
-        factors.append(factor)
-    if layer.overviews and factors:
-        require_space(layer.path.parent, layer.size // 3)
-        with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"), opened(layer.path, "r+") as dataset:
-            dataset.build_overviews(factors, layer.resampling)
-
-
-def require_space(folder: Path, size: int) -> None:
-    """Notice a full disk before GDAL does, which also complains on stderr.
-
-    Raises:
-        OSError: less than `size` bytes are free.
-    """
-    free = shutil.disk_usage(folder).free
-    if free < size + _SPARE:
-        text = f"{os.strerror(errno.ENOSPC)}: {(size + _SPARE) / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free"
-        raise OSError(errno.ENOSPC, text)

@@ -1,4 +1,4 @@
-"""A VRT that makes scratch files one dataset with all its metadata, for GDAL's COG driver to copy."""
+"""A VRT without pixels, with all that a dataset says of itself, for GDAL's COG driver to copy."""
 
 from __future__ import annotations
 
@@ -24,10 +24,8 @@ _GDAL_TYPES = {
 
 @dataclass(frozen=True)
 class VrtBand:
-    """One band: the scratch file and its band (from 1) that hold the pixels, and what it says of itself."""
+    """What one band says of itself."""
 
-    path: Path
-    index: int
     description: str = ""
     colorinterp: str = "undefined"
     scale: float = 1.0
@@ -41,22 +39,31 @@ def write_vrt(
     dtype: str,
     bands: Sequence[VrtBand],
     *,
+    sides: Sequence[tuple[int, int]],
     nodata: float | None,
     tags: Mapping[str, str],
 ) -> None:
-    """Write a VRT beside the files it refers to; their overviews become its own."""
-    root = ET.Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
-    for position, band in enumerate(bands, start=1):
-        element = ET.SubElement(root, "VRTRasterBand", dataType=_GDAL_TYPES[dtype], band=str(position))
-        source = ET.SubElement(element, "SimpleSource")
-        ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = band.path.name
-        ET.SubElement(source, "SourceBand").text = str(band.index)
-    path.write_bytes(ET.tostring(root))
+    """Write a VRT, and one beside it for each of its overviews, whose rows and columns are `sides`."""
+    overviews = [path.with_name(f"{path.stem}-{number}.vrt") for number in range(len(sides))]
+    for overview, (height, width) in zip(overviews, sides, strict=True):
+        overview.write_bytes(_empty(height, width, dtype, len(bands)))
+    path.write_bytes(_empty(grid.height, grid.width, dtype, len(bands), overviews))
     with opened(path, "r+") as dataset:
         _describe(dataset, grid, bands)
         dataset.nodata = nodata
         # Without a reference system GDAL would make up a local one to hold this.
         dataset.update_tags(**{key: text for key, text in tags.items() if grid.crs or key != "AREA_OR_POINT"})
+
+
+def _empty(height: int, width: int, dtype: str, count: int, overviews: Sequence[Path] = ()) -> bytes:
+    root = ET.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
+    for band in range(1, count + 1):
+        element = ET.SubElement(root, "VRTRasterBand", dataType=_GDAL_TYPES[dtype], band=str(band))
+        for overview in overviews:
+            source = ET.SubElement(element, "Overview")
+            ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = overview.name
+            ET.SubElement(source, "SourceBand").text = str(band)
+    return ET.tostring(root)
 
 
 def _describe(dataset: Any, grid: Grid, bands: Sequence[VrtBand]) -> None:

@@ -14,10 +14,10 @@ from dask.diagnostics.profile import Profiler
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-_TASKS: Mapping[str, str] = MappingProxyType({"cloudfix-read": "read", "classify": "mask", "store": "write scratch"})
+_TASKS: Mapping[str, str] = MappingProxyType({"cloudfix-read": "read", "classify": "mask", "store": "encode"})
 """Stages by how the names of their tasks begin; those of the network end differently from those of compositing."""
 
-_BEFORE, _AFTER = "open and plan", "overviews and COG"
+_BEFORE, _AFTER = "open and plan", "put together"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def profiled() -> Iterator[Profile]:
             spans.setdefault(stage, []).append((task.start_time, task.end_time))
     # Planning samples the scene, with tasks that read; the mask is the first that only the run itself makes.
     first = min((start for start, _ in spans.get("mask", [])), default=ended)
-    last = max((end for _, end in spans.get("write scratch", [])), default=first)
+    last = max((end for _, end in spans.get("encode", [])), default=first)
     spans = {_BEFORE: [(began, first)], **spans, _AFTER: [(last, ended)]}
     profile.seconds = ended - began
     profile.stages = {

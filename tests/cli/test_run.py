@@ -85,7 +85,7 @@ def test_a_profile_says_what_bounds_the_run_and_changes_no_pixel(run, write_scen
     assert (tmp_path / "plain.tif").read_bytes() == (tmp_path / "out.tif").read_bytes()
     profile = json.loads((tmp_path / "profile.json").read_text())
     stages = profile["stages"]
-    names = ["open and plan", "read", "mask", "network", "composite", "write scratch", "overviews and COG"]
+    names = ["open and plan", "read", "mask", "network", "composite", "encode", "put together"]
     assert sorted(stages) == sorted(names)
     assert all(0 < stages[name]["share"] < 1 and stages[name]["busy"] > 0 for name in stages)
     assert stages[profile["bound_by"]]["share"] == max(stage["share"] for stage in stages.values())

@@ -102,7 +102,7 @@ def test_a_killed_run_leaves_no_half_file_and_the_next_one_cleans_up(scene, tmp_
         from cloudfix.raster.cog import write_cog
         from cloudfix.raster.scene import open_scene
         scene = open_scene({scene.attrs["source"][0]!r}, chunks=256)
-        write_cog(scene, {str(out / "out.tif")!r}, progress=lambda *_: time.sleep(60))
+        write_cog(scene, {str(out / "out.tif")!r}, progress=lambda done, total: time.sleep(60 * (done == total)))
     """
     run = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=REPOSITORY)
     deadline = time.monotonic() + 60
@@ -118,7 +118,7 @@ def test_a_killed_run_leaves_no_half_file_and_the_next_one_cleans_up(scene, tmp_
 
 
 def _scratch(out, size=0):
-    return [file for file in out.glob(".out.tif.partial/scratch-*/bands.tif") if file.stat().st_size > size]
+    return [file for file in out.glob(".out.tif.partial/*/out.tif") if file.stat().st_size > size]
 
 
 def test_a_folder_that_cannot_be_written_is_refused(scene, tmp_path):
@@ -169,7 +169,7 @@ def test_a_read_only_disk_is_refused(scene, small_disk):
 @pytest.mark.parametrize("megabytes", [1, 12])
 def test_a_full_disk_is_one_line_and_leaves_nothing(scene, small_disk, megabytes, capfd):
     disk = small_disk(megabytes)
-    with pytest.raises(OutputError, match=r"\(no space left on device: 21\.6 MB needed, .*free some space") as full:
+    with pytest.raises(OutputError, match=r"\(no space left on device: 14\.2 MB needed, .*free some space") as full:
         write_cog(scene, disk / "out.tif")
     assert "\n" not in str(full.value)
     assert files_in(disk) == []
@@ -177,10 +177,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(scene, small_disk, megabytes
 
 
 def test_what_just_fits_is_written(scene, small_disk):
-    np.testing.assert_array_equal(open_scene(write_cog(scene, small_disk(23) / "out.tif")), scene)
+    np.testing.assert_array_equal(open_scene(write_cog(scene, small_disk(15) / "out.tif")), scene)
 
 
-@pytest.mark.parametrize("megabytes", [3, 6, 9])
+@pytest.mark.parametrize("megabytes", [1, 2, 3, 4])
 def test_a_disk_that_fills_up_unnoticed_is_still_an_output_error(scene, small_disk, monkeypatch, megabytes):
     """Another process may take the space after the look at it: while chunks, overviews or the COG are written."""
     for module in ("store", "cog"):

@@ -15,16 +15,19 @@ import xarray as xr
 from affine import Affine
 from dask.base import tokenize
 from rasterio.crs import CRS
+from rasterio.enums import Resampling
 from rio_cogeo import cog_validate
 
 from cloudfix.errors import CloudfixWarning, OutputError, SceneError, UsageError
 from cloudfix.raster import cog, source
+from cloudfix.raster.codec import COMPRESSIONS, Codec
 from cloudfix.raster.cog import write_cog
-from cloudfix.raster.encode import COMPRESSIONS
 from cloudfix.raster.grid import Grid, place
 from cloudfix.raster.info import SceneInfo
+from cloudfix.raster.layout import add_tiles
+from cloudfix.raster.pyramid import Pyramid
 from cloudfix.raster.scene import open_scene
-from cloudfix.raster.store import RasterTarget
+from cloudfix.raster.store import PyramidTarget
 
 L2A = ("B02", "B03", "B04", "B08", "SCL")
 TAGS = {"PRODUCT_TYPE": "S2MSI2A", "CLOUDY_PIXEL_PERCENTAGE": "31.5", "AREA_OR_POINT": "Point"}
@@ -197,8 +200,8 @@ def test_worker_processes_write_the_same_bytes(restored, tmp_path):
                 progress=lambda *step: moved.append(step),
             )
     assert [name.read_bytes() for name in names] == expected
-    assert moved[0] == (9, 16)
-    assert moved[-1] == (16, 16)
+    assert moved[0] == (9, 13)
+    assert moved[-1] == (13, 13)
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -225,18 +228,17 @@ def test_all_outputs_are_computed_in_one_pass(path, restored, tmp_path, monkeypa
 
 
 def test_progress_ends_when_the_output_is_made(restored, tmp_path, monkeypatch):
-    """Nine chunks, then overviews of bands, classes and mask, two encodings: not all done before the last."""
-    steps, at_encoding = [], []
-    encode = cog.encode
-    monkeypatch.setattr(cog, "encode", lambda *args: at_encoding.append(steps[-1]) or encode(*args))
+    """Nine chunks, then the two COGs: not all done before the last."""
+    steps, at_layout = [], []
+    monkeypatch.setattr(cog, "add_tiles", lambda *args: at_layout.append(steps[-1]) or add_tiles(*args))
     write_cog(
         restored(),
         tmp_path / "out.tif",
         mask_path=tmp_path / "m.tif",
         progress=lambda done, total: steps.append((done, total)),
     )
-    assert steps == [(i, 14) for i in range(1, 15)]
-    assert at_encoding == [(12, 14), (13, 14)]
+    assert steps == [(i, 11) for i in range(1, 12)]
+    assert at_layout == [(9, 11), (10, 11)]
 
 
 def test_plain_arrays_are_written_too(restored, tmp_path):
@@ -299,19 +301,21 @@ def test_real_scenes_go_through_unchanged(real_data, tmp_path):
 
 def test_two_runs_are_never_one_to_a_scheduler(tmp_path):
     """Else a scheduler that remembers the first run's chunks would not write the second's."""
-    first, second = (RasterTarget(tmp_path / "a", tmp_path / "b", georeferenced=True) for _ in range(2))
+    pyramid = Pyramid(tmp_path / "a", (1, 9, 9), "uint8", Codec("NONE"), (Resampling.average,))
+    first, second = (PyramidTarget(pyramid, tmp_path / "b") for _ in range(2))
     assert tokenize(first) != tokenize(second)
     assert tokenize(pickle.loads(pickle.dumps(first))) == tokenize(first)  # noqa: S301 (our own bytes)
 
 
-def test_a_cog_that_lost_its_end_is_noticed(restored, tmp_path, monkeypatch):
-    copy = rasterio.shutil.copy
+@pytest.mark.parametrize("left", [0, 20, 1000])
+def test_a_tile_that_lost_its_end_is_noticed(restored, tmp_path, monkeypatch, left):
+    encode = Pyramid._encode
 
-    def lossy(source, target, **options):
-        copy(source, target, **options)
-        os.truncate(target, target.stat().st_size - 1000)
+    def lossy(self, level, row, column, block):
+        encode(self, level, row, column, block)
+        os.truncate(self._path(level, row, column), left)
 
-    monkeypatch.setattr(rasterio.shutil, "copy", lossy)
+    monkeypatch.setattr(Pyramid, "_encode", lossy)
     with pytest.raises(OutputError, match=r"out\.tif: cannot be written"):
         write_cog(restored(), tmp_path / "out.tif")
     assert files_in(tmp_path) == ["input.tif"]
@@ -330,12 +334,13 @@ def test_only_writing_is_blamed_on_the_disk(restored, tmp_path):
     assert files_in(tmp_path) == ["input.tif"]
 
 
-@pytest.mark.parametrize(("broken", "named"), [("_encode_bands", "out"), ("_encode_mask", "m"), ("_draw", "q")])
+@pytest.mark.parametrize(("broken", "named"), [("bands", "out"), ("mask", "m"), ("quicklook", "q")])
 def test_the_output_that_fails_is_named(restored, tmp_path, monkeypatch, broken, named):
-    def fail(*_):
-        raise OSError(28, "No space left on device")
+    def fail(*args, **_):
+        if broken == "quicklook" or args[0].folder.name == broken:
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cog, broken, fail)
+    monkeypatch.setattr(cog, "write_quicklook" if broken == "quicklook" else "add_tiles", fail)
     with pytest.raises(OutputError, match=rf"/{named}\.\w+: cannot be written \(no space left on device\)"):
         write_cog(restored(), tmp_path / "out.tif", mask_path=tmp_path / "m.tif", quicklook=tmp_path / "q.png")
     assert files_in(tmp_path) == ["input.tif"]
