@@ -34,10 +34,12 @@ def export_weights(name_or_path: str | Path, destination: str | Path) -> None:
     if path.suffix == ".safetensors":
         save(path, network, card)
         return
-    if (skip := card.options.get("skip", "plain")) != "plain":
-        raise ModelError(
-            f"{card.name}: the published code has no {skip} skip and could not load it; export it as .safetensors"
-        )
+    for option, plain in (("skip", "plain"), ("veil", "none")):
+        if (own := card.options.get(option, plain)) != plain:
+            raise ModelError(
+                f"{card.name}: the published code has no {own} {option} and could not load it; "
+                "export it as .safetensors"
+            )
     content = io.BytesIO()
     torch.save(published.revert(card.architecture, network.state_dict()), content)
     write_whole(path, content.getvalue())

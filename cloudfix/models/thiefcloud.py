@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,9 @@ from cloudfix.models.checks import check_sides
 from cloudfix.models.convolution import Conv3x3
 from cloudfix.models.lattice import LatticeBlock
 from cloudfix.models.scpm import Scpm
+from cloudfix.models.veil import EvenVeil
+
+Veil: TypeAlias = Literal["none", "even"]
 
 _DIM = 24
 _PRIOR = 12
@@ -25,10 +30,13 @@ class ThiefCloud(nn.Module):
     Args:
         attention: "none" as published; "dense" or "attentive" puts it into the decoder at quarter and half
             resolution.
+        veil: "none" as published; "even" makes the restored image exact where one even veil explains what was taken
+            away (`EvenVeil`), in use, not in training.
     """
 
-    def __init__(self, attention: Attention = "none") -> None:
+    def __init__(self, attention: Attention = "none", veil: Veil = "none") -> None:
         super().__init__()
+        self.veil = EvenVeil() if veil == "even" else None
         self.prior = Scpm()
         self.embed = Conv3x3(3, _DIM)
         self.down1 = Downsample(_DIM)
@@ -67,7 +75,10 @@ class ThiefCloud(nn.Module):
         decoded1 = _merge(self.merge1, self.up2(decoded2), self.guide1(feature1), extracted1)
         out_x4 = self.head3(embedded3, decoded3)
         out_x2 = self.head2(embedded2, decoded2)
-        return self.head1(embedded1, decoded1), out_x4, out_x2
+        out = self.head1(embedded1, decoded1)
+        if self.veil is not None and not self.training:
+            out = self.veil(x, out)
+        return out, out_x4, out_x2
 
 
 class Downsample(nn.Module):

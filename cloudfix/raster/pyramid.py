@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from dask.system import CPU_COUNT
 from rasterio.io import MemoryFile
 from rasterio.transform import Affine
 
@@ -96,9 +98,10 @@ class Pyramid:
             OSError: the disk is full or fails.
             rasterio.errors.RasterioError: GDAL fails.
         """
-        for level in range(2, len(self.sides)):
-            for row, column in self._places(level):
-                self._encode(level, row, column, self._halved(self._below(level, row, column)))
+        with ThreadPoolExecutor(CPU_COUNT) as threads:
+            for level in range(2, len(self.sides)):
+                # A list, so that a level is done before the next, and what goes wrong is raised.
+                list(threads.map(partial(self._overview, level), self._places(level)))
 
     def take(self, level: int) -> Iterator[bytes]:
         """The encoded tiles of a level, row by row; each leaves the disk, so that a copy takes no more room.
@@ -131,6 +134,9 @@ class Pyramid:
         options = self._profile(block) | tiling | self.codec.tile_options(self.dtype)
         with opened(self._path(level, row, column), "w", georeferenced=True, **options) as dataset:
             dataset.write(block)
+
+    def _overview(self, level: int, place: tuple[int, int]) -> None:
+        self._encode(level, *place, self._halved(self._below(level, *place)))
 
     def _below(self, level: int, row: int, column: int) -> NDArray[Any]:
         """Up to four tiles of the level before, which one of this level shows."""
