@@ -30,8 +30,8 @@ class ThiefCloud(nn.Module):
     Args:
         attention: "none" as published; "dense" or "attentive" puts it into the decoder at quarter and half
             resolution.
-        veil: "none" as published; "even" makes the restored image exact where one even veil explains what was taken
-            away (`EvenVeil`), in use, not in training.
+        veil: "none" as published; "even" makes the restored image exact where a veil that hardly changes explains what
+            was taken away (`EvenVeil`), in use, not in training.
     """
 
     def __init__(self, attention: Attention = "none", veil: Veil = "none") -> None:

@@ -1,4 +1,4 @@
-"""What a network restored, made exact where one even veil explains what it took away."""
+"""What a network restored, made exact where a veil that hardly changes explains what it took away."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ _LEAST = 0.15
 """Transmission below which nothing is taken for a veil that can be undone."""
 
 _STEPS = 851
+_CELL = 8
+_CELLS = 11
+"""The transmission is that of squares of so many cells of so many pixels a side."""
+
 _SHARE = 0.8
 _BELIEVED = ((63, 0.05, 0.1), (9, 0.08, 0.16))
 """Sides of squares in pixels, and the mean difference over them, on 0…1, up to which the veil is believed, and from
@@ -17,19 +21,19 @@ which on it is not: the large ones see a slope, the small ones an edge."""
 
 
 class EvenVeil(nn.Module):
-    """Undoes one grey veil over the whole input by the scattering model, as dense as the restored image says.
+    """Undoes a grey veil that hardly changes from place to place by the scattering model, as dense as the output says.
 
     x = t y + (1 − t) A with A = 1 − t: the denser a veil, the brighter (RICE-I, docs/training-log.md). At t = 0.5 an
     error of 0.01 in t moves y by 0.01 to 0.03, and an error of the network by pixels is gone. Where the two differ,
-    over squares around a pixel, the veil is not even there, and the restored image stays. Four fifths of the one and
-    a fifth of the other are better than either.
+    over squares around a pixel, it is no such veil, and the restored image stays. Four fifths of the one and a fifth
+    of the other are better than either.
     """
 
     def forward(self, image: Tensor, restored: Tensor) -> Tensor:
-        """The restored image, its even veil undone.
+        """The restored image, its veil undone.
 
         Args:
-            image: (B, 3, H, W) in 0…1, with cloud.
+            image: (B, 3, H, W) in 0…1, with cloud; H and W divide by 8.
             restored: the same without it, as the network has it.
 
         Returns:
@@ -39,33 +43,29 @@ class EvenVeil(nn.Module):
             image, restored = image.float(), restored.float()
             shown = restored.clamp(0, 1)
             t = transmission(image, shown)
-            cleared = _cleared(image, t).clamp(0, 1)
+            cleared = ((image - (1 - t) ** 2) / t).clamp(0, 1)
             distance = (cleared - shown).abs().mean(1, keepdim=True)
             shares = [((far - _smoothed(distance, side)) / (far - near)).clamp(0, 1) for side, near, far in _BELIEVED]
             return torch.lerp(restored, cleared, _SHARE * torch.minimum(*shares))
 
 
 def transmission(image: Tensor, restored: Tensor) -> Tensor:
-    """(B, 1, 1, 1) the transmission of the even veil that leads from `restored` to `image`, by least squares.
+    """(B, 1, H, W) the transmission of the veil that leads from `restored` to `image`, by least squares around a pixel.
 
     Args:
-        image: (B, 3, H, W) in 0…1.
+        image: (B, 3, H, W) in 0…1; H and W divide by 8.
         restored: the same.
     """
-    t = torch.linspace(_LEAST, 1, _STEPS, device=image.device)
+    products = (image, restored, image**2, image * restored, restored**2)
+    moments = torch.stack([values.double().mean(1) for values in products], dim=1)
+    around = F.avg_pool2d(F.avg_pool2d(moments, _CELL), _CELLS, 1, _CELLS // 2, count_include_pad=False)
+    x, y, xx, xy, yy = around[..., None].unbind(1)
+    t = torch.linspace(_LEAST, 1, _STEPS, device=image.device, dtype=torch.float64)
     veil = (1 - t) ** 2
-
-    def mean(values: Tensor) -> Tensor:
-        return values.double().mean((1, 2, 3))[:, None]
-
-    # The mean of ((x − veil) / t − y)², from moments, for all t at once.
-    squares = mean(image**2) - 2 * t * mean(image * restored) + t**2 * mean(restored**2)
-    error = (squares - 2 * veil * (mean(image) - t * mean(restored)) + veil**2) / t**2
-    return t[error.argmin(dim=1)][:, None, None, None]
-
-
-def _cleared(image: Tensor, t: Tensor) -> Tensor:
-    return (image - (1 - t) ** 2) / t
+    # The mean of ((x − veil) / t − y)², for all t at once.
+    error = (xx - 2 * t * xy + t**2 * yy - 2 * veil * (x - t * y) + veil**2) / t**2
+    best = t[error.argmin(dim=-1)].float()[:, None]
+    return F.interpolate(best, scale_factor=_CELL, mode="bilinear", align_corners=False)
 
 
 def _smoothed(values: Tensor, side: int) -> Tensor:
