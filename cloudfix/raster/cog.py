@@ -21,7 +21,7 @@ from cloudfix.raster.info import SceneInfo, band_attrs
 from cloudfix.raster.layout import add_tiles, write_directories
 from cloudfix.raster.location import is_remote
 from cloudfix.raster.names import CLASS_BANDS
-from cloudfix.raster.pyramid import Pyramid
+from cloudfix.raster.pyramid import CHUNK, Pyramid
 from cloudfix.raster.quicklook import write_quicklook
 from cloudfix.raster.scene import reopen
 from cloudfix.raster.space import require_space
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from cloudfix.raster.atomic import Stage
 
 _CACHE = 64 * 2**20
-_CHUNK = 1024
 _MASK_NODATA = 255
 _MASK_TAGS = {"CLOUDFIX_CLASSES": "0=clear,1=cloud,2=shadow,255=nodata"}
 _STEP = 0.02
@@ -83,7 +82,7 @@ def write_cog(
         before: the input scene, for the quicklook; else the scene's files are opened again.
         compress: one of `codec.COMPRESSIONS`; all are lossless.
         tags: more tags for the outputs.
-        progress: called with the numbers of done and of all steps: chunks, then overviews, then encoding.
+        progress: called with the numbers of done and of all steps: chunks, then putting each output together.
 
     Returns:
         The COG's path.
@@ -132,7 +131,7 @@ def _job(
 
 def _chunked(bands: xr.DataArray) -> xr.DataArray:
     bands = bands.transpose("band", "y", "x")
-    return bands.chunk({"band": -1} if bands.chunks else {"band": -1, "y": _CHUNK, "x": _CHUNK})
+    return bands.chunk({"band": -1} if bands.chunks else {"band": -1, "y": CHUNK, "x": CHUNK})
 
 
 def _true_colour(before: xr.DataArray, bands: xr.DataArray) -> xr.DataArray:
@@ -178,7 +177,7 @@ def _make(job: _Job, stages: Mapping[str, Stage], progress: Callable[[int, int],
     for kind, layer in layers.items():
         with writing(finals[kind]):
             _write_directories(job, kind, layer.pyramid, cogs[kind])
-    chunks = next(iter(layers.values())).array.npartitions
+    chunks = layers["bands"].array.npartitions
     step = math.ceil(chunks * _STEP)
     total = chunks + step * (len(layers) + ("quicklook" in stages))
 

@@ -45,7 +45,7 @@ def add_tiles(pyramid: Pyramid, cog: Path) -> None:
         OSError: the disk is full or fails, or a tile was lost.
     """
     with cog.open("rb+") as file:
-        indices = list(tile_indices(file))
+        indices = tile_indices(file)
         end = file.seek(0, os.SEEK_END)
         for level, index in reversed(list(enumerate(indices))):
             offsets, sizes = [], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Pyramid:
     @property
     def size(self) -> int:
         """Bytes of all tiles before compression: whole tiles, however small the raster is."""
-        tiles = sum(sum(1 for _ in self._places(level)) for level in range(len(self.sides)))
+        tiles = sum(math.prod(self._grid(level)) for level in range(len(self.sides)))
         return int(tiles * self.shape[0] * BLOCK**2 * np.dtype(self.dtype).itemsize)
 
     def write(self, top: int, left: int, block: NDArray[Any]) -> None:
@@ -125,9 +126,14 @@ class Pyramid:
     def _path(self, level: int, row: int, column: int) -> Path:
         return self.folder / f"{level}-{row}-{column}.tif"
 
-    def _places(self, level: int) -> Iterator[tuple[int, int]]:
+    def _grid(self, level: int) -> tuple[int, int]:
+        """Rows and columns of tiles."""
         height, width = self.sides[level]
-        return product(range(-(-height // BLOCK)), range(-(-width // BLOCK)))
+        return -(-height // BLOCK), -(-width // BLOCK)
+
+    def _places(self, level: int) -> Iterator[tuple[int, int]]:
+        rows, columns = self._grid(level)
+        return product(range(rows), range(columns))
 
     def _encode(self, level: int, row: int, column: int, block: NDArray[Any]) -> None:
         tiling = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "interleave": "pixel"}
@@ -140,7 +146,7 @@ class Pyramid:
 
     def _below(self, level: int, row: int, column: int) -> NDArray[Any]:
         """Up to four tiles of the level before, which one of this level shows."""
-        rows, columns = (-(-side // BLOCK) for side in self.sides[level - 1])
+        rows, columns = self._grid(level - 1)
         tiles = [
             [self._decode(level - 1, y, x) for x in range(2 * column, min(2 * column + 2, columns))]
             for y in range(2 * row, min(2 * row + 2, rows))
@@ -153,8 +159,10 @@ class Pyramid:
         return pixels
 
     def _halved(self, block: NDArray[Any]) -> NDArray[Any]:
-        # GDAL would spread an odd number of pixels evenly over the half, so that none lay where four are.
-        block = np.pad(block, [(0, 0), *((0, side % 2) for side in block.shape[1:])], mode="edge")
+        odd = tuple(side % 2 for side in block.shape[1:])
+        if any(odd):
+            # GDAL would spread an odd number of pixels evenly over the half, so that none lay where four are.
+            block = np.pad(block, [(0, 0), *((0, more) for more in odd)], mode="edge")
         count, height, width = block.shape
         half = np.empty((count, height // 2, width // 2), block.dtype)
         with MemoryFile() as file, file.open(**self._profile(block)) as dataset:
