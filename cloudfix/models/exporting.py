@@ -34,7 +34,7 @@ def export_weights(name_or_path: str | Path, destination: str | Path) -> None:
     if path.suffix == ".safetensors":
         save(path, network, card)
         return
-    for option, plain in (("skip", "plain"), ("veil", "none")):
+    for option, plain in published.OWN_OPTIONS.items():
         if (own := card.options.get(option, plain)) != plain:
             raise ModelError(
                 f"{card.name}: the published code has no {own} {option} and could not load it; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cloudfix.errors import ModelError
@@ -25,6 +26,9 @@ _NAMES: dict[str, Names] = {
     "thiefcloud": published_names.THIEFCLOUD,
 }
 _WRAPPERS = ("state_dict", "model_state")
+
+OWN_OPTIONS: Mapping[str, str] = MappingProxyType({"skip": "plain", "veil": "none"})
+"""Options that the published code lacks, with the value at which a network is as published."""
 
 
 def convert(name: str, state_dict: Mapping[str, Any]) -> dict[str, Tensor]:

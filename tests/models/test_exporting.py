@@ -55,6 +55,14 @@ def test_skips_that_nobody_published_are_refused(skip: str, tmp_path: Path) -> N
     assert not (tmp_path / "ours.pth").exists()
 
 
+def test_a_veil_that_nobody_published_is_refused(tmp_path: Path) -> None:
+    path, options = tmp_path / "ours.safetensors", {"veil": "even"}
+    save(path, create("thiefcloud", **options), Card("thiefcloud.test", "thiefcloud", options, RGB))
+    with pytest.raises(ModelError, match="the published code has no even veil"):
+        export_weights(path, tmp_path / "ours.pth")
+    assert not (tmp_path / "ours.pth").exists()
+
+
 def test_exported_checkpoints_come_in_again(tmp_path: Path) -> None:
     weights, checkpoint, again = (tmp_path / f"weights.{suffix}" for suffix in ("safetensors", "pth", "2.safetensors"))
     card = save(weights, create("aca-crnet", **SMALL), Card("aca-crnet.test", "aca-crnet", SMALL, RGB))
