@@ -30,7 +30,7 @@ from cloudfix.restoration.tiles import Window, tile_grid
 from cloudfix.sensors import SLOTS
 
 if TYPE_CHECKING:
-    from cloudfix.restoration.network import Planes
+    from cloudfix.restoration.network import Planes, Tiles
 
 TILE, OVERLAP = 128, 32
 TIMED = 441
@@ -94,8 +94,8 @@ def floor(side: int) -> float:
     random = np.random.default_rng(0)
     planes: Planes = {slot: random.random((1, TILE, TILE), np.float32) for slot in card.slots}
 
-    def batch(_: None) -> tuple[Planes, Planes]:
-        return planes, {}
+    def batch(_: None) -> Tiles:
+        return planes, {}, None
 
     for _ in net.map(batch, list(repeat(None, 4))):
         pass

@@ -6,13 +6,15 @@ The training loop validates with this and `cloudfix evaluate` judges with it, so
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from cloudfix.errors import ModelError
-from cloudfix.models.inputs import assemble, to_reflectance
+from cloudfix.models.inputs import assemble, assemble_ground, to_reflectance
+from cloudfix.restoration.ground import ground_of_image
 from cloudfix.restoration.network import arithmetic
 from cloudfix.restoration.tiles import tile_grid
 from cloudfix.sensors import SAR_SLOTS
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from cloudfix.models.cards import Card
+    from cloudfix.restoration.ground import Ground
     from cloudfix.restoration.tiles import TileGrid, Window
     from cloudfix.training.datasets.sample import Sample
 
@@ -40,6 +43,7 @@ def restore_image(
     precision: str = "fp32",
     use_sar: bool = True,
     slots: Collection[str] | None = None,
+    hidden: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """The cloudy image of `sample` as the network gives it back, everywhere.
 
@@ -52,6 +56,8 @@ def restore_image(
         precision: "fp32", "bf16" or "fp16".
         use_sar: show the network the SAR of the sample, if there is any.
         slots: show the network no others, as a sensor with these bands would; default all of the sample's.
+        hidden: (H, W), where cloud and shadow are; a network that asks for it learns from the rest what the ground
+            looks like.
 
     Returns:
         (C, H, W) reflectance, channels as `sample.slots`, not clipped. A slot that the card does not know is as it was.
@@ -71,6 +77,7 @@ def restore_image(
         tile_grid(card, *restored.shape[1:], tile=tile, overlap=overlap),
         precision,
         use_sar=use_sar,
+        hidden=hidden,
     ).blended([card.slots.index(slot) for slot in known])
     return restored
 
@@ -111,6 +118,15 @@ class _Tiles:
     grid: TileGrid
     precision: str
     use_sar: bool = True
+    hidden: NDArray[np.bool_] | None = None
+
+    @cached_property
+    def ground(self) -> Ground | None:
+        """What is clear of the image, for a network that asks for it."""
+        if self.hidden is None or not self.card.takes_ground:
+            return None
+        planes = dict(zip(self.sample.slots, cloudy_of(self.sample), strict=True))
+        return ground_of_image(planes, self.hidden, self.card.slots)
 
     @torch.inference_mode()
     def blended(self, outputs: list[int]) -> NDArray[np.float32]:
@@ -129,7 +145,7 @@ class _Tiles:
     def _answers(self, windows: list[Window], device: torch.device) -> NDArray[np.float32]:
         """What the network gives for some tiles, (tiles, channels, tile, tile)."""
         with arithmetic(self.precision, device.type):
-            output = self.network(self._inputs(windows, device))
+            output = self.network(self._inputs(windows, device), *self._around(windows, device))
         answers: NDArray[np.float32] = to_reflectance(self.card, output).cpu().numpy()
         if not np.isfinite(answers).all():
             raise ModelError(
@@ -137,6 +153,13 @@ class _Tiles:
                 "expected finite values, try --precision fp32 or other weights"
             )
         return answers
+
+    def _around(self, windows: list[Window], device: torch.device) -> tuple[Tensor, ...]:
+        """The ground around the tiles, if it is known."""
+        if self.ground is None:
+            return ()
+        around = np.stack([self.ground.around(window) for window in windows])
+        return (assemble_ground(self.card, torch.from_numpy(around).to(device)),)
 
     def _inputs(self, windows: list[Window], device: torch.device) -> Tensor:
         """(tiles, C, tile, tile); past the image's end it is mirrored."""

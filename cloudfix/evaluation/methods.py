@@ -140,6 +140,7 @@ def _restored(
         overlap=running.overlap,
         precision=running.precision,
         slots=shown,
+        hidden=case.mask,
     )
     guided = bool(card.sar) and case.sample.sar is not None and running.sar is not False
     alone = f"{name}, {NO_SAR}"

@@ -116,6 +116,11 @@ class Card:
         fits = type(self.overlap) is int and 0 <= self.overlap <= self.tile // 2
         _expect(fits, "overlap", self.overlap, f"0 to {self.tile // 2} pixels, half a tile")
 
+    @property
+    def takes_ground(self) -> bool:
+        """Whether the network also takes what the ground around a tile looks like (`surroundings.Matching`)."""
+        return self.options.get("skip") == "matched"
+
     def to_metadata(self) -> dict[str, str]:
         """The card as entries of a safetensors header."""
         return {METADATA_KEY: json.dumps(dataclasses.asdict(self), ensure_ascii=False)}

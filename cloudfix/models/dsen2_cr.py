@@ -93,15 +93,22 @@ class DSen2CR(nn.Module):
             return AttentionBlock(features, alpha, attention)
         return ResidualBlock(features, alpha)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) to (B, out_channels, H, W), in the network's own units."""
+    def forward(self, x: Tensor, ground: Tensor | None = None) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H, W), in the network's own units.
+
+        A matched skip also takes what is known of the ground around, (B, out_channels + 1): see `Matching.forward`.
+        """
         optical = x[:, -self.out_channels :]
         residual, *more = torch.split(self.refine(self.blocks(self.stem(x, slope=0))), self._parts, dim=1)
         if not more:
             return optical + residual
         gate, *shown = more
         restored = optical * torch.sigmoid(gate + _OPEN) + residual
-        return restored if self.surroundings is None else self.surroundings(optical, restored, *shown)
+        if self.surroundings is None:
+            return restored
+        known = () if ground is None else (ground,)
+        matched: Tensor = self.surroundings(optical, restored, *shown, *known)
+        return matched
 
     def _initialise(self) -> None:
         """Kaiming-uniform for fan-in and ReLU, as published, on the convolutions of the trunk."""

@@ -51,6 +51,18 @@ def assemble(card: Card, optical: Mapping[str, Tensor], sar: Mapping[str, Tensor
     return result
 
 
+def assemble_ground(card: Card, ground: Tensor) -> Tensor:
+    """The ground around each tile in the units of the card's network, (B, slots + 1).
+
+    Args:
+        card: what the network takes.
+        ground: (B, slots + 1) reflectance by slot, NaN where it is not known, and the share that is hidden.
+    """
+    scaled = ground.float().clamp(0, 1)
+    scaled[:, :-1] = scaled[:, :-1] * card.scale + card.offset
+    return scaled
+
+
 def to_reflectance(card: Card, output: Tensor | tuple[Tensor, ...]) -> Tensor:
     """Reflectance from what the card's network returned, its activation included.
 

@@ -61,7 +61,8 @@ class Matching(nn.Module):
     """Shifts each band of what is hidden towards the mean of what is seen in the same input.
 
     Under cloud a network paints what places mostly look like; how bright this one is on this day, shows beside the
-    cloud. The less is seen, the less is shifted.
+    cloud. The less is seen, the less is shifted, unless something is known of the ground around the input, which then
+    counts for what is hidden of it.
     """
 
     logits: ClassVar = 1
@@ -71,13 +72,15 @@ class Matching(nn.Module):
         super().__init__()
         self.share = nn.Parameter(torch.tensor(math.log(_SHARE)))
 
-    def forward(self, image: Tensor, restored: Tensor, trust: Tensor) -> Tensor:
+    def forward(self, image: Tensor, restored: Tensor, trust: Tensor, ground: Tensor | None = None) -> Tensor:
         """The restored image, its hidden part shifted.
 
         Args:
             image: (B, C, H, W), with cloud.
             restored: the same without it, as the convolutions have it.
             trust: (B, 1, H, W) logits of how far a pixel of `image` shows the ground.
+            ground: (B, C + 1) mean of the ground around the image, NaN where it is not known, and the share of what is
+                hidden there; None if nothing is known.
 
         Returns:
             (B, C, H, W) in float32.
@@ -85,8 +88,10 @@ class Matching(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             image, restored, seen = image.float(), restored.float(), torch.sigmoid(trust.float())
             hidden = 1 - seen
-            shift = _mean(image, seen) - _mean(restored, hidden)
-            share = seen.mean((2, 3), keepdim=True)
+            mean, share = _mean(image, seen), seen.mean((2, 3), keepdim=True)
+            if ground is not None:
+                mean, share = _with_ground(mean, share, ground[:, :, None, None].float())
+            shift = mean - _mean(restored, hidden)
             return restored + hidden * shift * share / (share + self.share.exp())
 
 
@@ -120,6 +125,18 @@ def _seen_nearby(seen: Tensor) -> Tensor:
         if level in _NEAR:
             means.append(F.interpolate(seen, size, mode="bilinear", align_corners=False))
     return torch.cat(means, dim=1)
+
+
+def _with_ground(mean: Tensor, share: Tensor, ground: Tensor) -> tuple[Tensor, Tensor]:
+    """What is seen of an image, its mean (B, C, 1, 1) and its share, and the ground around it as so much more.
+
+    A part of the image itself tells more of the rest than its surroundings do: hence the square. Where a mask hides
+    less than the network does, there is haze, and haze is in what the mask leaves: it does not count.
+    """
+    around, hidden = ground[:, :-1], ground[:, -1:]
+    more = torch.where(around.isnan(), 0, torch.minimum(1 - share, hidden) ** 2)
+    both = share + more
+    return (share * mean + more * around.nan_to_num()) / both.clamp_min(_LEAST), both
 
 
 def _mean(image: Tensor, weight: Tensor) -> Tensor:

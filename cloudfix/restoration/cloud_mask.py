@@ -53,16 +53,16 @@ def cloud_mask(
         info = SceneInfo.of(scene)
         weights = str(mask) if registry.names_weights(mask) else _weights_for(scene, info)
         card = read_card(weights)
-        if card.name not in found.source:
+        if card.name not in found.source.name:
             tell_licence(card)
         planes["thickness"] = masking.thickness_map(scene, info, weights, plan_for)
     tags = {
         "CLOUDFIX_VERSION": cloudfix.__version__,
-        "CLOUDFIX_MASK": found.source,
+        "CLOUDFIX_MASK": found.source.name,
         "CLOUDFIX_INPUT": fingerprint(scene.attrs.get("source", [])),
     }
     coords = {key: scene.coords[key] for key in ("y", "x", "spatial_ref") if key in scene.coords}
-    attrs = {"source": [*scene.attrs.get("source", []), *found.files]}
+    attrs = {"source": [*scene.attrs.get("source", []), *found.source.files]}
     return xr.Dataset(
         {name: (("y", "x"), values, attrs) for name, values in planes.items()},
         coords=coords,

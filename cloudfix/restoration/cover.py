@@ -41,4 +41,4 @@ def estimate_cover(scene: xr.DataArray) -> Cover:
     windows = [found.classes[window.slices] for window in sample_windows(*found.classes.shape)]
     pixels = np.concatenate([block.ravel() for block in dask.compute(*windows)])  # type: ignore[no-untyped-call]
     seen = max(int((pixels != NODATA).sum()), 1)
-    return Cover(float((pixels == CLOUD).sum() / seen), float((pixels == SHADOW).sum() / seen), found.source)
+    return Cover(float((pixels == CLOUD).sum() / seen), float((pixels == SHADOW).sum() / seen), found.source.name)

@@ -63,6 +63,7 @@ class MaskSource:
         halo: pixels of context that `classify` needs.
         extra: further arrays (y, x) on the scene's grid.
         files: files that were read for it.
+        blind: nothing tells cloud from clear sky.
     """
 
     name: str
@@ -70,6 +71,7 @@ class MaskSource:
     halo: int = 0
     extra: tuple[da.Array, ...] = ()
     files: tuple[str, ...] = ()
+    blind: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,11 @@ class Classified:
         weight: (y, x), how much of the network's output a pixel takes: 255 on cloud and shadow, falling to 0 at the end
             of the buffer, 0 on nodata.
         source: what decided the classes.
-        files: files that were read for it.
     """
 
     classes: da.Array
     weight: da.Array
-    source: str
-    files: tuple[str, ...]
+    source: MaskSource
 
 
 def classify(
@@ -129,7 +129,7 @@ def classify(
         calls[0, *index] = Call(partial(function, window.within(grown)), pieces, lazy=True)
     name = f"classify-{tokenize([array.name for array in arrays], function)}"
     both = as_array(name, tasks(name, calls), chunks, np.dtype(np.uint8), bands=2)
-    return Classified(both[0], both[1], source.name, source.files)
+    return Classified(both[0], both[1], source)
 
 
 def choose(
@@ -156,7 +156,7 @@ def choose(
         rules = partial(_from_spectral_rules, info, _shadow_thresholds(scene, info))
         return MaskSource(SPECTRAL_RULES, rules, halo)
     if not needed:
-        return MaskSource("none", _all_clear)
+        return MaskSource("none", _all_clear, blind=True)
     weights = registry.thickness_for(info.slots)
     if weights and plan_for:
         return _thickness_network(scene, info, weights, plan_for)

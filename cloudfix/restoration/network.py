@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from cloudfix.errors import ModelError, UsageError
-from cloudfix.models.inputs import assemble, to_reflectance
+from cloudfix.models.inputs import assemble, assemble_ground, to_reflectance
 from cloudfix.models.weights import load
 from cloudfix.restoration.capacity import capacity
 from cloudfix.restoration.transfer import fetch, send
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from cloudfix.restoration.transfer import Arriving
 
     Planes = Mapping[str, NDArray[np.float32]]
+    Tiles = tuple[Planes, Planes, NDArray[np.float32] | None]
+    """Optical and SAR planes of some tiles, and the ground around them, as `Network.start` takes them."""
 
 Item = TypeVar("Item")
 
@@ -143,10 +145,8 @@ class Network:
             initializer=partial(torch.set_num_threads, 1) if on_cpu else None,
         )
 
-    def map(
-        self, batch: Callable[[Item], tuple[Planes, Planes]], items: Sequence[Item]
-    ) -> Iterator[NDArray[np.float32]]:
-        """Restore `batch(item)`, the optical and SAR planes of some tiles, for every item, in their order.
+    def map(self, batch: Callable[[Item], Tiles], items: Sequence[Item]) -> Iterator[NDArray[np.float32]]:
+        """Restore `batch(item)`, some tiles, for every item, in their order.
 
         Each as `start` takes and gives them.
 
@@ -156,12 +156,13 @@ class Network:
         started = self._pool.map(lambda item: self.start(*batch(item)), items)
         return (self._checked(output) for output in started)
 
-    def start(self, optical: Planes, sar: Planes) -> Arriving:
+    def start(self, optical: Planes, sar: Planes, ground: NDArray[np.float32] | None = None) -> Arriving:
         """Restore up to `batch_size` tiles; a GPU may still be at it on return, while the next batch is prepared.
 
         Args:
             optical: reflectance by slot, each (tiles, height, width).
             sar: σ⁰ in dB by polarisation, each (tiles, height, width); empty without radar.
+            ground: for a card that takes it, what lies around each tile, (tiles, slots of the card + 1).
 
         Returns:
             Reflectance of every slot of the card, (tiles, slots, height, width).
@@ -173,7 +174,7 @@ class Network:
         with torch.inference_mode():
             inputs = assemble(self.card, self._on_device(optical), self._on_device(sar) or None)
             with arithmetic(self._plan.precision, self._plan.device):
-                outputs = self._forward(inputs.contiguous(memory_format=torch.channels_last))
+                outputs = self._forward(inputs.contiguous(memory_format=torch.channels_last), *self._around(ground))
             return fetch(to_reflectance(self.card, outputs)[:count])
 
     def _checked(self, output: Arriving) -> NDArray[np.float32]:
@@ -185,26 +186,39 @@ class Network:
             )
         return restored
 
-    def _forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def _forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """The network's output, part after part once the device has turned out too small for the whole batch."""
-        parts = torch.split(inputs, self._fitting or 1)
+        parts = self._parts(inputs)
         try:
             if self._fitting is None:
-                self._fitting = min(capacity(self._plain, parts[0]), len(inputs))
-                parts = torch.split(inputs, self._fitting)
-            return torch.cat([self._module(part) for part in parts]) if len(parts) > 1 else self._module(inputs)
+                self._fitting = min(capacity(self._plain, parts[0][0]), len(inputs[0]))
+                parts = self._parts(inputs)
+            return torch.cat([self._module(*part) for part in parts]) if len(parts) > 1 else self._module(*inputs)
         except torch.OutOfMemoryError:
-            if len(parts[0]) == 1:
-                height, width = inputs.shape[-2:]
+            if len(parts[0][0]) == 1:
+                height, width = inputs[0].shape[-2:]
                 raise ModelError(
                     f"{self._plan.weights}: {self._plan.device} has not enough free memory for one tile of {height} × "
                     f"{width}; use a smaller --tile, or --device cpu"
                 ) from None
         # Outside of the handler, whose traceback holds on to what the attempt took.
-        self._fitting = len(parts[0]) // 2
-        if inputs.is_cuda:
+        self._fitting = len(parts[0][0]) // 2
+        if inputs[0].is_cuda:
             torch.cuda.empty_cache()
-        return self._forward(inputs)
+        return self._forward(*inputs)
+
+    def _parts(self, inputs: tuple[torch.Tensor, ...]) -> list[tuple[torch.Tensor, ...]]:
+        return list(zip(*(torch.split(tensor, self._fitting or 1) for tensor in inputs), strict=True))
+
+    def _around(self, ground: NDArray[np.float32] | None) -> tuple[torch.Tensor, ...]:
+        """The ground in the network's units, for a network that takes it."""
+        if not self.card.takes_ground:
+            return ()
+        if ground is None:
+            ground = np.full((self._plan.batch_size, len(self.card.slots) + 1), np.nan, np.float32)
+        lacking = self._plan.batch_size - len(ground)
+        filled = np.pad(ground, ((0, lacking), (0, 0)), constant_values=np.nan)
+        return (assemble_ground(self.card, send(filled, self._plan.device)),)
 
     def _on_device(self, planes: Planes) -> dict[str, torch.Tensor]:
         return {name: send(self._filled(a), self._plan.device) for name, a in planes.items()}

@@ -42,12 +42,12 @@ def tags(
         "CLOUDFIX_VERSION": cloudfix.__version__,
         "CLOUDFIX_MODEL": card.name,
         "CLOUDFIX_MODEL_SHA256": card.checksum,
-        "CLOUDFIX_MASK": classified.source,
+        "CLOUDFIX_MASK": classified.source.name,
         "CLOUDFIX_PARAMETERS": json.dumps(parameters, sort_keys=True),
         "CLOUDFIX_INPUT": fingerprint(scene.attrs.get("source", [])),
     }
-    if classified.files:
-        found["CLOUDFIX_MASK_FILE"] = fingerprint(classified.files)
+    if classified.source.files:
+        found["CLOUDFIX_MASK_FILE"] = fingerprint(classified.source.files)
     if radar is not None:
         found["CLOUDFIX_SAR"] = fingerprint(radar.attrs.get("source", []))
     return found

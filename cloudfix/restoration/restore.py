@@ -11,6 +11,7 @@ from cloudfix.models import registry
 from cloudfix.models.weights import read_card
 from cloudfix.raster.info import SceneInfo
 from cloudfix.restoration import agreement, masking, provenance
+from cloudfix.restoration.ground import ground_of_scene
 from cloudfix.restoration.licence import tell_licence
 from cloudfix.restoration.network import plan_network
 from cloudfix.restoration.synthesis import Job
@@ -76,8 +77,10 @@ def restore(
     plan = plan_for(weights, card)
     blanked = agreement.blanked_bands(scene, info, card, unknown_bands)
     radar = agreement.usable_radar(sar, scene, card)
-    job = Job(info, plan, grid, bands, () if radar is None else tuple(radar.band.values.tolist()), blanked)
     classified = masking.classify(scene, mask, buffer, replace_all=replace_all, plan_for=plan_for)
+    asked = card.takes_ground and not classified.source.blind
+    ground = ground_of_scene(scene, info, classified.source, card.slots) if asked else None
+    job = Job(info, plan, grid, bands, () if radar is None else tuple(radar.band.values.tolist()), blanked, ground)
     options: dict[str, int | bool | str] = {
         "buffer": buffer,
         "replace_all": replace_all,
@@ -92,6 +95,6 @@ def restore(
         },
         attrs={
             "provenance": provenance.tags(scene, radar, card, job, classified, options),
-            "inputs": [*classified.files, *([] if radar is None else radar.attrs.get("source", [])), weights],
+            "inputs": [*classified.source.files, *([] if radar is None else radar.attrs.get("source", [])), weights],
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import dask.base as dask
@@ -21,7 +22,16 @@ def sample_windows(height: int, width: int) -> list[Window]:
 
     A scene of up to 2048 pixels a side is covered whole.
     """
-    return [Window(top, bottom, left, right) for top, bottom in _spread(height) for left, right in _spread(width)]
+    return spread(height, width, _WINDOWS, _SIDE)
+
+
+def spread(height: int, width: int, most: int, side: int) -> list[Window]:
+    """At most `most` × `most` windows of `side` pixels each way, evenly spread, row by row.
+
+    A scene of up to `most` · `side` pixels a side is covered whole.
+    """
+    rows, columns = (_spans(length, most, side) for length in (height, width))
+    return [Window(*down, *across) for down, across in product(rows, columns)]
 
 
 def sample_blocks(scene: xr.DataArray) -> list[NDArray[Any]]:
@@ -31,9 +41,9 @@ def sample_blocks(scene: xr.DataArray) -> list[NDArray[Any]]:
     return list(dask.compute(*blocks))  # type: ignore[no-untyped-call]
 
 
-def _spread(length: int) -> list[tuple[int, int]]:
-    count = min(_WINDOWS, -(-length // _SIDE))
-    side = min(_SIDE, -(-length // count))
+def _spans(length: int, most: int, side: int) -> list[tuple[int, int]]:
+    count = min(most, -(-length // side))
+    side = min(side, -(-length // count))
     last = length - side
     starts = [round(k * last / max(count - 1, 1)) for k in range(count)]
     return [(start, start + side) for start in starts]

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from cloudfix.raster.info import SceneInfo
     from cloudfix.restoration.graph import Mosaic
-    from cloudfix.restoration.network import Planes
+    from cloudfix.restoration.ground import Ground
+    from cloudfix.restoration.network import Planes, Tiles
 
 
 _FEW = 0.1
@@ -38,6 +39,8 @@ class Job:
             network, its one output.
         sar: polarisations of the SAR image, in order.
         blanked: indices of the bands set to nodata under cloud.
+        ground: clear ground all over the scene, in the order of the network's slots; None where it is not known, or
+            the network does not ask.
     """
 
     info: SceneInfo
@@ -46,6 +49,7 @@ class Job:
     bands: tuple[tuple[int, int], ...]
     sar: tuple[str, ...]
     blanked: tuple[int, ...]
+    ground: Ground | None = None
 
 
 def synthesise(
@@ -77,8 +81,9 @@ def synthesise(
     size = job.plan.batch_size
     groups = [needed[i : i + size] for i in range(0, len(needed), size)]
 
-    def batch(group: list[Window]) -> tuple[Planes, Planes]:
-        return _planes(dn, sar, [tile.within(frame) for tile in group], job)
+    def batch(group: list[Window]) -> Tiles:
+        around = None if job.ground is None else np.stack([job.ground.around(tile) for tile in group])
+        return *_planes(dn, sar, [tile.within(frame) for tile in group], job), around
 
     for group, restored in zip(groups, network(job.plan).map(batch, groups), strict=True):
         for tile, values in zip(group, restored, strict=True):

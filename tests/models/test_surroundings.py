@@ -96,6 +96,33 @@ def test_the_less_is_seen_the_less_is_shifted() -> None:
     assert 0 < shifts[0] < shifts[1] < shifts[2] < 1
 
 
+def test_the_ground_around_counts_the_more_the_less_is_seen() -> None:
+    image, restored, ground = torch.ones(1, 1, 64, 64), torch.zeros(1, 1, 64, 64), torch.tensor([[2.0, 1.0]])
+    means = []
+    for columns in (0, 4, 32, 60):
+        trust = torch.full((1, 1, 64, 64), -50.0)
+        trust[..., :columns] = 50
+        matching = Matching()
+        torch.nn.init.constant_(matching.share, -50)
+        means.append(matching(image, restored, trust, ground)[..., -1].mean().item())
+    assert means[0] == pytest.approx(2)
+    assert means[0] > means[1] > means[2] > means[3] == pytest.approx(1, abs=0.01)
+
+
+def test_ground_does_not_count_where_the_mask_hides_nothing() -> None:
+    image, restored, trust = torch.rand(1, 2, 16, 16), torch.rand(1, 2, 16, 16), torch.full((1, 1, 16, 16), -1.0)
+    expected = Matching()(image, restored, trust)
+    torch.testing.assert_close(Matching()(image, restored, trust, torch.tensor([[5.0, 5.0, 0.0]])), expected)
+
+
+def test_ground_that_is_not_known_changes_nothing() -> None:
+    torch.manual_seed(0)
+    image, restored, trust = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16), torch.randn(2, 1, 16, 16)
+    ground = torch.cat([torch.full((2, 3), torch.nan), torch.ones(2, 1)], dim=1)
+    expected = Matching()(image, restored, trust)
+    torch.testing.assert_close(Matching()(image, restored, trust, ground), expected)
+
+
 @pytest.mark.parametrize("name", ["dsen2-cr", "aca-crnet"])
 @pytest.mark.parametrize("skip", ["filled", "matched"])
 def test_where_nothing_is_seen_these_skips_are_the_gated_one(name: str, skip: str) -> None:

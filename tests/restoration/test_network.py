@@ -19,7 +19,7 @@ restore_module = importlib.import_module("cloudfix.restoration.restore")
 
 def restored(network, planes):
     """What a network makes of one batch of tiles."""
-    (tiles,) = network.map(lambda optical: (optical, {}), [planes])
+    (tiles,) = network.map(lambda optical: (optical, {}, None), [planes])
     return tiles
 
 
@@ -31,7 +31,7 @@ def test_on_a_cpu_every_batch_has_one_core(tiny_weights):
     start = network.start
     network.start = lambda *planes: threads.append(torch.get_num_threads()) or start(*planes)
     red = torch.rand(1, 64, 64).numpy()
-    assert len(list(network.map(lambda _: (dict.fromkeys(("blue", "green", "red"), red), {}), range(3)))) == 3
+    assert len(list(network.map(lambda _: (dict.fromkeys(("blue", "green", "red"), red), {}, None), range(3)))) == 3
     assert threads == [1, 1, 1]
 
 
@@ -44,7 +44,7 @@ def small_device(tiny_weights, monkeypatch):
         network = Network(plan_network(str(tiny_weights), card, device="cpu", precision="fp32", batch_size=8))
         module, given = network._module, []
 
-        def run(inputs):
+        def run(inputs, *_):
             given.append(len(inputs))
             if len(inputs) > most:
                 raise torch.OutOfMemoryError("no memory")

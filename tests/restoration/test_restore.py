@@ -70,9 +70,9 @@ def test_every_tile_is_computed_once_and_only_where_there_is_cloud(restored, wri
     calls = []
     start = Network.start
 
-    def counted(self, optical, sar):
+    def counted(self, optical, *more):
         calls.append(len(next(iter(optical.values()))))
-        return start(self, optical, sar)
+        return start(self, optical, *more)
 
     monkeypatch.setattr(Network, "start", counted)
     _, clear = restored(chunks=50, replace_all=True)
@@ -190,7 +190,9 @@ def test_a_dark_band_is_shown_as_dark(write_scene, tiny_weights, monkeypatch):
         file.write(dn)
     shown = []
     start = Network.start
-    monkeypatch.setattr(Network, "start", lambda self, optical, sar: shown.append(optical) or start(self, optical, sar))
+    monkeypatch.setattr(
+        Network, "start", lambda self, optical, *more: shown.append(optical) or start(self, optical, *more)
+    )
     scene = cloudfix.open_scene(path)
     cloudfix.restore(scene, model=str(tiny_weights), replace_all=True)["bands"].compute()
     assert shown[0]["cirrus"][0, 10, 10] == 0
