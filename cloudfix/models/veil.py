@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cloudfix.models.density import VeilDensity
+
 _LEAST = 0.15
 """Transmission below which nothing is taken for a veil that can be undone."""
 
@@ -13,6 +15,9 @@ _STEPS = 851
 _CELL = 8
 _CELLS = 11
 """The transmission is that of squares of so many cells of so many pixels a side."""
+
+_MOVED = 0.01
+"""How far what the image looks like as a whole moves the transmission that the network says."""
 
 _SHARE = 0.8
 _BELIEVED = ((63, 0.05, 0.1), (9, 0.08, 0.16))
@@ -26,8 +31,12 @@ class EvenVeil(nn.Module):
     x = t y + (1 − t) A with A = 1 − t: the denser a veil, the brighter (RICE-I, docs/training-log.md). At t = 0.5 an
     error of 0.01 in t moves y by 0.01 to 0.03, and an error of the network by pixels is gone. Where the two differ,
     over squares around a pixel, it is no such veil, and the restored image stays. Four fifths of the one and a fifth
-    of the other are better than either.
+    of the other are better than either. How dense the veil is over all of the image, `VeilDensity` has a say in, too.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.density = VeilDensity()
 
     def forward(self, image: Tensor, restored: Tensor) -> Tensor:
         """The restored image, its veil undone.
@@ -42,11 +51,13 @@ class EvenVeil(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             image, restored = image.float(), restored.float()
             shown = restored.clamp(0, 1)
+            says = self.density(image)[:, None, None, None]
+            moved = (says - overall_transmission(image, shown)).clamp(-_MOVED, _MOVED).nan_to_num(0)
             t = transmission(image, shown)
-            cleared = ((image - (1 - t) ** 2) / t).clamp(0, 1)
-            distance = (cleared - shown).abs().mean(1, keepdim=True)
+            explained, cleared = undone(image, t), undone(image, (t + moved).clamp(_LEAST, 1))
+            distance = (explained - shown).abs().mean(1, keepdim=True)
             shares = [((far - _smoothed(distance, side)) / (far - near)).clamp(0, 1) for side, near, far in _BELIEVED]
-            return torch.lerp(restored, cleared, _SHARE * torch.minimum(*shares))
+            return restored + torch.minimum(*shares) * (cleared - torch.lerp(explained, restored, _SHARE))
 
 
 def transmission(image: Tensor, restored: Tensor) -> Tensor:
@@ -56,16 +67,39 @@ def transmission(image: Tensor, restored: Tensor) -> Tensor:
         image: (B, 3, H, W) in 0…1; H and W divide by 8.
         restored: the same.
     """
+    around = F.avg_pool2d(_moments(image, restored), _CELLS, 1, _CELLS // 2, count_include_pad=False)
+    return F.interpolate(_best(around), scale_factor=_CELL, mode="bilinear", align_corners=False)
+
+
+def overall_transmission(image: Tensor, restored: Tensor) -> Tensor:
+    """(B, 1, 1, 1) the same, by least squares over all of an image."""
+    return _best(_moments(image, restored).mean((2, 3), keepdim=True))
+
+
+def veiled(clear: Tensor, t: Tensor | float) -> Tensor:
+    """(B, 3, H, W) an image in 0…1 under a veil of transmission t."""
+    return t * clear + (1 - t) ** 2
+
+
+def undone(image: Tensor, t: Tensor) -> Tensor:
+    """(B, 3, H, W) the image without a veil of transmission t, in 0…1."""
+    return ((image - (1 - t) ** 2) / t).clamp(0, 1)
+
+
+def _moments(image: Tensor, restored: Tensor) -> Tensor:
+    """(B, 5, H / 8, W / 8) means over squares and bands of what the error of a transmission is made of."""
     products = (image, restored, image**2, image * restored, restored**2)
-    moments = torch.stack([values.double().mean(1) for values in products], dim=1)
-    around = F.avg_pool2d(F.avg_pool2d(moments, _CELL), _CELLS, 1, _CELLS // 2, count_include_pad=False)
-    x, y, xx, xy, yy = around[..., None].unbind(1)
-    t = torch.linspace(_LEAST, 1, _STEPS, device=image.device, dtype=torch.float64)
+    return F.avg_pool2d(torch.stack([values.double().mean(1) for values in products], dim=1), _CELL)
+
+
+def _best(moments: Tensor) -> Tensor:
+    """(B, 1, h, w) the transmission of the least error."""
+    x, y, xx, xy, yy = moments[..., None].unbind(1)
+    t = torch.linspace(_LEAST, 1, _STEPS, device=moments.device, dtype=torch.float64)
     veil = (1 - t) ** 2
     # The mean of ((x − veil) / t − y)², for all t at once.
     error = (xx - 2 * t * xy + t**2 * yy - 2 * veil * (x - t * y) + veil**2) / t**2
-    best = t[error.argmin(dim=-1)].float()[:, None]
-    return F.interpolate(best, scale_factor=_CELL, mode="bilinear", align_corners=False)
+    return t[error.argmin(dim=-1)].float()[:, None]
 
 
 def _smoothed(values: Tensor, side: int) -> Tensor:

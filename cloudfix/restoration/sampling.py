@@ -28,7 +28,8 @@ def sample_windows(height: int, width: int) -> list[Window]:
 def spread(height: int, width: int, most: int, side: int) -> list[Window]:
     """At most `most` × `most` windows of `side` pixels each way, evenly spread, row by row.
 
-    A scene of up to `most` · `side` pixels a side is covered whole.
+    A scene of up to `most` · `side` pixels a side is covered whole. In a larger one they begin at multiples of `side`,
+    as blocks of files do: none is read that holds only a rim of a window.
     """
     rows, columns = (_spans(length, most, side) for length in (height, width))
     return [Window(*down, *across) for down, across in product(rows, columns)]
@@ -43,7 +44,8 @@ def sample_blocks(scene: xr.DataArray) -> list[NDArray[Any]]:
 
 def _spans(length: int, most: int, side: int) -> list[tuple[int, int]]:
     count = min(most, -(-length // side))
+    step = side if length > count * side else 1
     side = min(side, -(-length // count))
     last = length - side
-    starts = [round(k * last / max(count - 1, 1)) for k in range(count)]
+    starts = [round(k * last / max(count - 1, 1)) // step * step for k in range(count)]
     return [(start, start + side) for start in starts]

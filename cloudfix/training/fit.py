@@ -21,6 +21,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from cloudfix.errors import CloudfixWarning, InterruptionError, OutputError, UsageError
 from cloudfix.models import load, save
+from cloudfix.models.veil import EvenVeil
 from cloudfix.training.averaging import Averaging
 from cloudfix.training.checkpoints import BEST, LAST, Keeper, WholeFiles
 from cloudfix.training.course import Course
@@ -32,6 +33,7 @@ from cloudfix.training.module import SCORE, Learner
 from cloudfix.training.schedule import Plan
 from cloudfix.training.stream import CACHE_BYTES, Cached
 from cloudfix.training.validation import Judge
+from cloudfix.training.veil import fit_density
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +109,8 @@ def _run(
     train, validation = (_open(stage.data, data, split) for split in ("train", "validation"))
     plan = Plan.of(stage, len(train), trainer.world_size)
     kept = Cached(train, CACHE_BYTES // max(stage.data.workers, 1))
+    if isinstance(veil := getattr(network, "veil", None), EvenVeil):
+        fit_density(veil.density, kept, card)
     draws = Draws(kept, stage.data, card, stage.seed, thickness=card.role == "thickness")
     judge = Judge(Cached(validation, CACHE_BYTES), card, stage.data.cloud_recipe(), stage.seed, stage.precision)
     course = Course(stage, plan)

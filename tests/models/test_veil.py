@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from cloudfix.models import create
-from cloudfix.models.veil import EvenVeil, transmission
+from cloudfix.models.density import VeilDensity, statistics
+from cloudfix.models.veil import EvenVeil, overall_transmission, transmission, veiled
 
 
 def ground(seed, side=96):
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(1, 3, 8, 8, generator=generator)
     return F.interpolate(coarse, (side, side), mode="bilinear") * 0.7 + 0.1
-
-
-def veiled(image, t):
-    return t * image + (1 - t) ** 2
 
 
 @given(t=st.floats(0.2, 1), seed=st.integers(0, 1000))
@@ -65,10 +63,53 @@ def test_each_image_of_a_batch_has_its_own():
     torch.testing.assert_close(found, t.expand_as(found), atol=1e-3, rtol=0)
 
 
+def known(seeds=range(12)):
+    """A density that has seen veils over some grounds."""
+    veils = [0.3 + 0.04 * k for k, _ in enumerate(seeds)]
+    looks = torch.cat([statistics(veiled(ground(seed), t)) for seed, t in zip(seeds, veils, strict=True)])
+    density = VeilDensity()
+    density.fit(looks, torch.tensor(veils), torch.ones(len(veils)), known=len(veils))
+    return density
+
+
+@given(t=st.floats(0.3, 0.7), seed=st.integers(100, 200))
+def test_how_dense_a_veil_is_shows_over_ground_that_was_never_seen(t, seed):
+    assert known()(veiled(ground(seed), t)).item() == pytest.approx(t, abs=0.1)
+
+
+def test_what_was_seen_is_remembered():
+    """Where the line is off: one ground whose veils look denser than those of all others."""
+    looks = torch.cat([statistics(veiled(ground(seed), t)) for seed in range(6) for t in (0.4, 0.5, 0.6)])
+    odd = statistics(veiled(ground(7) ** 3, 0.5))
+    veils = torch.tensor([*[0.4, 0.5, 0.6] * 6, 0.3])
+    density, forgetful = VeilDensity(), VeilDensity()
+    density.fit(torch.cat([odd, looks]), veils.roll(1), torch.ones(19), known=19)
+    forgetful.fit(torch.cat([looks, odd]), veils, torch.ones(19), known=1)
+    image = veiled(ground(7) ** 3, 0.5)
+    assert abs(density(image) - 0.3) < abs(forgetful(image) - 0.3)
+
+
+def test_what_the_image_looks_like_moves_the_transmission_a_little():
+    clear, t = ground(100), 0.5
+    image = veiled(clear, t)
+    wrong = ((image - 0.53**2) / 0.47).clamp(0, 1)
+    veil = EvenVeil()
+    before = overall_transmission(image, veil(image, wrong))
+    veil.density = known()
+    after = overall_transmission(image, veil(image, wrong))
+    assert after - before == pytest.approx(0.01, abs=0.003)
+
+
+def test_before_it_has_learned_it_says_nothing():
+    image = veiled(ground(0), 0.5)
+    assert VeilDensity()(image).isnan().all()
+    assert EvenVeil()(image, ground(0)).isfinite().all()
+
+
 def test_thiefcloud_has_it_in_use_but_not_in_training():
     torch.manual_seed(0)
     plain, own = create("thiefcloud"), create("thiefcloud", veil="even")
-    own.load_state_dict(plain.state_dict())
+    own.load_state_dict(plain.state_dict(), strict=False)
     x = ground(0, side=64)
     with torch.no_grad():
         for mode in (True, False):
