@@ -1,4 +1,4 @@
-"""Memory and time of `cloudfix run` on scenes of two sizes: `python -m benchmarks.scene [--side 10980]`.
+"""Memory and time of `cloudfix run` on scenes of two sizes: `python -m benchmarks.scene [--side 10980] [--turns 3]`.
 
 Every row is a process of its own, so its peak memory is its own. The reference is the same file copied to the same
 kind of COG by cloudfix without any restoration.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ CLOUD = 128
 CLOUD_DN = 6000
 BRIGHTEST_DN = 1200
 """Roofs and beaches of the texture are cut off here: the masks would call some of them cloud."""
+COPIED = "copy to a COG"
 RUN = [sys.executable, "-m", "cloudfix", "run"]
 COPY = (
     "import sys, cloudfix; cloudfix.write_cog(cloudfix.open_scene(sys.argv[1], sensor='sentinel-2-l1c'), sys.argv[3])"
@@ -83,33 +85,45 @@ def measure(what: str, side: int, command: list[str]) -> Row:
     return row
 
 
-def bench(folder: Path, side: int) -> list[Row]:
-    """Copy, run without a cloud, run with sparse clouds, over a three-hundredth of the scene."""
+def bench(folder: Path, side: int, turns: int) -> list[Row]:
+    """In turns: copy, run without a cloud, run with sparse clouds, over a three-hundredth of the scene."""
     clear, cloudy, out = folder / f"clear{side}.tif", folder / f"cloudy{side}.tif", folder / "out.tif"
     make_scene(clear, side, cover=0)
     make_scene(cloudy, side, cover=1 / 300)
-    rows = [measure("copy to a COG", side, [sys.executable, "-c", COPY, str(clear), "-o", str(out)])]
-    profile = folder / "profile.json"
-    for what, scene in (("run, no cloud", clear), ("run, sparse cloud", cloudy)):
-        command = [*RUN, str(scene), "--sensor", "sentinel-2-l1c", "-o", str(out), "--profile", str(profile)]
-        row = replace(measure(what, side, command), stages=json.loads(profile.read_text())["stages"])
-        for name, stage in row.stages.items():
-            print(f"    {name:24} busy {stage['busy']:7.1f} s, {stage['share']:4.0%} of the time")
-        rows.append(row)
+    profile, rows = folder / "profile.json", []
+    for _ in range(turns):
+        rows.append(measure(COPIED, side, [sys.executable, "-c", COPY, str(clear), "-o", str(out)]))
+        for what, scene in (("run, no cloud", clear), ("run, sparse cloud", cloudy)):
+            command = [*RUN, str(scene), "--sensor", "sentinel-2-l1c", "-o", str(out), "--profile", str(profile)]
+            row = replace(measure(what, side, command), stages=json.loads(profile.read_text())["stages"])
+            for name, stage in row.stages.items():
+                print(f"    {name:24} busy {stage['busy']:7.1f} s, {stage['share']:4.0%} of the time")
+            rows.append(row)
     return rows
+
+
+def print_ratios(rows: list[Row]) -> None:
+    """How many times as long as the copy of the same turn each run took: the median, the least and the most."""
+    seconds: dict[tuple[str, int], list[float]] = {}
+    for row in rows:
+        seconds.setdefault((row.what, row.side), []).append(row.seconds)
+    for (what, side), taken in seconds.items():
+        ratios = [mine / copied for mine, copied in zip(taken, seconds[COPIED, side], strict=True)]
+        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"{what}, {side}²: {statistics.median(taken):.1f} s, {spread} times the copy")
 
 
 def main() -> None:
     """Measure, print the ratios, and write a JSON record beside the hardware."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", type=int, default=10980)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    sides = (options.side // 2, options.side)
     with tempfile.TemporaryDirectory() as folder:
-        rows = [row for side in (options.side // 2, options.side) for row in bench(Path(folder), side)]
-    copied = {row.side: row.seconds for row in rows if row.what == "copy to a COG"}
-    for row in rows:
-        print(f"{row.what}, {row.side}²: {row.seconds / copied[row.side]:.2f} times the copy")
+        rows = [row for side in sides for row in bench(Path(folder), side, options.turns)]
+    print_ratios(rows)
     if options.json:
         options.json.write_text(json.dumps(machine() | {"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
 
