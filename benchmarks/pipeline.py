@@ -1,8 +1,8 @@
 """`cloudfix run` against the network alone, and how it scales: `python -m benchmarks.pipeline [--json FILE]`.
 
 The floor of a cloudy scene is the time that the same number of tiles takes in the network, on the same cores, with
-nothing read or written; it is taken before and after each run that is compared with it. Each run is a process of its own under `--profile`, at the faster tile of 128 pixels. It needs
-Linux's `taskset`.
+nothing read or written; it is taken before and after each run that is compared with it. Each run is a process of its
+own under `--profile`, at the faster tile of 128 pixels. It needs Linux's `taskset`.
 """
 
 from __future__ import annotations
