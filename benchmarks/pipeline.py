@@ -138,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sides", type=int, nargs="+", default=[1024, 2048, 4096])
     parser.add_argument("--covers", type=float, nargs="+", default=[0.0, 0.1, 0.5, 1.0])
-    parser.add_argument("--largest", type=int, nargs="+", default=[4096, 4096, 4096, 8192])
+    parser.add_argument("--largest", type=int, nargs="+", default=[4096, 4096, 8192])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
