@@ -70,7 +70,8 @@ class VeilDensity(nn.Module):
         self.examples[: len(chosen)], self.height[: len(chosen)] = chosen.float(), height.float()
 
     def _standard(self, seen: Tensor) -> Tensor:
-        return (seen - self.centre) / self.spread
+        standard: Tensor = (seen - self.centre) / self.spread
+        return standard
 
 
 def statistics(image: Tensor) -> Tensor:
