@@ -89,7 +89,9 @@ def synthesise(
         for tile, values in zip(group, restored, strict=True):
             height, width = tile.shape
             blended = values[outputs, :height, :width] * (job.grid.weight(tile) * FIXED_POINT)
-            total[:, *tile.within(frame).slices] += np.rint(blended).astype(np.int32)
+            # Large arrays come from the system page by page: in place it takes a tenth of the time.
+            np.rint(blended, out=blended)
+            total[:, *tile.within(frame).slices] += blended.astype(np.int32)
     return total
 
 
@@ -161,7 +163,10 @@ def composite(
         after /= FIXED_POINT
         after -= job.info.offset[band]
         after /= job.info.scale[band]
-        blended = storable(before + alpha * (after - before), dn.dtype, job.info)
+        after -= before
+        after *= alpha
+        after += before
+        blended = storable(after, dn.dtype, job.info)
         result[band][looked] = np.where(wanted[looked] & valid_pixels(before, job.info.nodata), blended, before)
     for band in job.blanked:
         result[band][wanted] = job.info.nodata
