@@ -52,8 +52,9 @@ class EvenVeil(nn.Module):
             image, restored = image.float(), restored.float()
             shown = restored.clamp(0, 1)
             says = self.density(image)[:, None, None, None]
-            moved = (says - overall_transmission(image, shown)).clamp(-_MOVED, _MOVED).nan_to_num(0)
-            t = transmission(image, shown)
+            moments = _moments(image, shown)
+            moved = (says - _overall(moments)).clamp(-_MOVED, _MOVED).nan_to_num(0)
+            t = _around(moments)
             explained, cleared = undone(image, t), undone(image, (t + moved).clamp(_LEAST, 1))
             distance = (explained - shown).abs().mean(1, keepdim=True)
             shares = [((far - _smoothed(distance, side)) / (far - near)).clamp(0, 1) for side, near, far in _BELIEVED]
@@ -67,13 +68,12 @@ def transmission(image: Tensor, restored: Tensor) -> Tensor:
         image: (B, 3, H, W) in 0…1; H and W divide by 8.
         restored: the same.
     """
-    around = F.avg_pool2d(_moments(image, restored), _CELLS, 1, _CELLS // 2, count_include_pad=False)
-    return F.interpolate(_best(around), scale_factor=_CELL, mode="bilinear", align_corners=False)
+    return _around(_moments(image, restored))
 
 
 def overall_transmission(image: Tensor, restored: Tensor) -> Tensor:
     """(B, 1, 1, 1) the same, by least squares over all of an image."""
-    return _best(_moments(image, restored).mean((2, 3), keepdim=True))
+    return _overall(_moments(image, restored))
 
 
 def veiled(clear: Tensor, t: Tensor | float) -> Tensor:
@@ -90,6 +90,17 @@ def _moments(image: Tensor, restored: Tensor) -> Tensor:
     """(B, 5, H / 8, W / 8) means over squares and bands of what the error of a transmission is made of."""
     products = (image, restored, image**2, image * restored, restored**2)
     return F.avg_pool2d(torch.stack([values.double().mean(1) for values in products], dim=1), _CELL)
+
+
+def _around(moments: Tensor) -> Tensor:
+    """(B, 1, H, W) the transmission around each pixel."""
+    around = F.avg_pool2d(moments, _CELLS, 1, _CELLS // 2, count_include_pad=False)
+    return F.interpolate(_best(around), scale_factor=_CELL, mode="bilinear", align_corners=False)
+
+
+def _overall(moments: Tensor) -> Tensor:
+    """(B, 1, 1, 1) the transmission over all of an image."""
+    return _best(moments.mean((2, 3), keepdim=True))
 
 
 def _best(moments: Tensor) -> Tensor:
