@@ -119,7 +119,7 @@ class Card:
     @property
     def takes_ground(self) -> bool:
         """Whether the network also takes what the ground around a tile looks like (`surroundings.Matching`)."""
-        return self.options.get("skip") == "matched"
+        return self.options.get("skip") in {"matched", "guided"}
 
     def to_metadata(self) -> dict[str, str]:
         """The card as entries of a safetensors header."""

@@ -39,3 +39,16 @@ def check_long_skip(in_channels: int, out_channels: int) -> None:
             f"out_channels={out_channels}: the long skip takes them from the input, which has "
             f"in_channels={in_channels}; raise in_channels or lower out_channels"
         )
+
+
+def check_radar(in_channels: int, out_channels: int) -> None:
+    """Refuse a network that looks at VV and VH, but has other channels than these before the optical ones.
+
+    Raises:
+        ModelError: it has.
+    """
+    if in_channels != out_channels + 2:
+        raise ModelError(
+            f"in_channels={in_channels}: a guided skip looks at VV and VH, which come before the {out_channels} "
+            f"optical bands; expected {out_channels + 2}, or take skip=matched"
+        )

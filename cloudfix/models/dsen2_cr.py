@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +10,11 @@ from torch import Tensor, nn
 from cloudfix.models.ac_attention import Attention  # noqa: TC001 (`create` reads it)
 from cloudfix.models.architectures import register
 from cloudfix.models.attention_block import AttentionBlock, holds_attention
-from cloudfix.models.checks import check_long_skip
+from cloudfix.models.checks import check_long_skip, check_radar
 from cloudfix.models.convolution import Conv3x3
 from cloudfix.models.surroundings import Filling, Matching
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-Skip: TypeAlias = Literal["plain", "gated", "filled", "matched"]
-
-_SURROUNDINGS: Mapping[str, type[Filling | Matching]] = MappingProxyType({"filled": Filling, "matched": Matching})
+Skip: TypeAlias = Literal["plain", "gated", "filled", "matched", "guided"]
 
 _OPEN = 4.0
 """Logit of a gate before training: 98 % of the input come through."""
@@ -59,10 +53,11 @@ class DSen2CR(nn.Module):
             brighter than any in training leaves a trace. "gated", ours: the network also says, by pixel and band,
             which share of the input comes through. "filled", ours, is gated, and gives opaque cloud a share of what is
             seen around it (`surroundings.Filling`); "matched", ours, is gated, and gives what is under cloud the mean
-            colours of what is not (`surroundings.Matching`). Both look at the whole input.
+            colours of what is not (`surroundings.Matching`); "guided", ours, is matched, and moves these colours to
+            where radar expects them (`radar_colours.RadarColours`). The last three look at the whole input.
 
     Raises:
-        ModelError: there are more output than input channels.
+        ModelError: there are more output than input channels, or not two of SAR for what looks at them.
     """
 
     def __init__(
@@ -78,9 +73,10 @@ class DSen2CR(nn.Module):
         super().__init__()
         check_long_skip(in_channels, out_channels)
         self.out_channels = out_channels
-        surroundings = _SURROUNDINGS.get(skip)
-        self.surroundings = surroundings() if surroundings else None
-        logits = surroundings.logits if surroundings else 0
+        if skip == "guided":
+            check_radar(in_channels, out_channels)
+        self.surroundings = _surroundings(skip, out_channels)
+        logits = self.surroundings.logits if self.surroundings else 0
         self._parts = [out_channels] * (1 if skip == "plain" else 2) + [1] * logits
         self.stem = Conv3x3(in_channels, features)
         self.blocks = nn.Sequential(*(self.block(i, blocks, features, alpha, attention) for i in range(blocks)))
@@ -96,19 +92,20 @@ class DSen2CR(nn.Module):
     def forward(self, x: Tensor, ground: Tensor | None = None) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W), in the network's own units.
 
-        A matched skip also takes what is known of the ground around, (B, out_channels + 1): see `Matching.forward`.
+        A matched or guided skip also takes what is known of the ground around, (B, out_channels + 1): see
+        `Matching.forward`.
         """
-        optical = x[:, -self.out_channels :]
+        radar, optical = torch.tensor_split(x, [x.shape[1] - self.out_channels], dim=1)
         residual, *more = torch.split(self.refine(self.blocks(self.stem(x, slope=0))), self._parts, dim=1)
         if not more:
             return optical + residual
         gate, *shown = more
         restored = optical * torch.sigmoid(gate + _OPEN) + residual
-        if self.surroundings is None:
-            return restored
-        known = () if ground is None else (ground,)
-        matched: Tensor = self.surroundings(optical, restored, *shown, *known)
-        return matched
+        if isinstance(self.surroundings, Filling):
+            restored = self.surroundings(optical, restored, *shown)
+        elif isinstance(self.surroundings, Matching):
+            restored = self.surroundings(optical, restored, *shown, ground, radar)
+        return restored
 
     def _initialise(self) -> None:
         """Kaiming-uniform for fan-in and ReLU, as published, on the convolutions of the trunk."""
@@ -119,3 +116,9 @@ class DSen2CR(nn.Module):
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def _surroundings(skip: Skip, bands: int) -> Filling | Matching | None:
+    if skip == "filled":
+        return Filling()
+    return Matching(radar_bands=bands if skip == "guided" else 0) if skip in {"matched", "guided"} else None

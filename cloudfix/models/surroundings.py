@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cloudfix.models.radar_colours import RadarColours
+
 _NEAR = (3, 4, 5, 6)
 """Levels of the pyramid that tell how much is seen nearby: squares of 8 to 64 pixels."""
 
@@ -62,17 +64,23 @@ class Matching(nn.Module):
 
     Under cloud a network paints what places mostly look like; how bright this one is on this day, shows beside the
     cloud. The less is seen, the less is shifted, unless something is known of the ground around the input, which then
-    counts for what is hidden of it.
+    counts for what is hidden of it. Radar, if it is to, tells how the one should differ from the other.
+
+    Args:
+        radar_bands: bands whose colours radar tells (`RadarColours`); 0 for a network that does without.
     """
 
     logits: ClassVar = 1
     """Maps that the network gives for it: trust."""
 
-    def __init__(self) -> None:
+    def __init__(self, radar_bands: int = 0) -> None:
         super().__init__()
         self.share = nn.Parameter(torch.tensor(math.log(_SHARE)))
+        self.colours = RadarColours(radar_bands) if radar_bands else None
 
-    def forward(self, image: Tensor, restored: Tensor, trust: Tensor, ground: Tensor | None = None) -> Tensor:
+    def forward(
+        self, image: Tensor, restored: Tensor, trust: Tensor, ground: Tensor | None = None, radar: Tensor | None = None
+    ) -> Tensor:
         """The restored image, its hidden part shifted.
 
         Args:
@@ -81,6 +89,8 @@ class Matching(nn.Module):
             trust: (B, 1, H, W) logits of how far a pixel of `image` shows the ground.
             ground: (B, C + 1) mean of the ground around the image, NaN where it is not known, and the share of what is
                 hidden there; None if nothing is known.
+            radar: (B, 2, H, W) VV and VH from 0 up, 0 where there is none; looked at by a network that does not do
+                without.
 
         Returns:
             (B, C, H, W) in float32.
@@ -89,6 +99,9 @@ class Matching(nn.Module):
             image, restored, seen = image.float(), restored.float(), torch.sigmoid(trust.float())
             hidden = 1 - seen
             mean, share = _mean(image, seen), seen.mean((2, 3), keepdim=True)
+            if self.colours is not None and radar is not None:
+                restored, differing = self.colours(radar.float(), restored, hidden)
+                mean = mean + _mean(differing, hidden) - _mean(differing, seen)
             if ground is not None:
                 mean, share = _with_ground(mean, share, ground[:, :, None, None].float())
             shift = mean - _mean(restored, hidden)

@@ -21,7 +21,8 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from cloudfix.errors import CloudfixWarning, InterruptionError, OutputError, UsageError
 from cloudfix.models import load, save
-from cloudfix.models.veil import EvenVeil
+from cloudfix.models.density import VeilDensity
+from cloudfix.models.radar_colours import RadarColours
 from cloudfix.training.averaging import Averaging
 from cloudfix.training.checkpoints import BEST, LAST, Keeper, WholeFiles
 from cloudfix.training.course import Course
@@ -30,6 +31,7 @@ from cloudfix.training.display import Display
 from cloudfix.training.draws import Draws
 from cloudfix.training.feed import Feed
 from cloudfix.training.module import SCORE, Learner
+from cloudfix.training.radar_colours import fit_colours
 from cloudfix.training.schedule import Plan
 from cloudfix.training.stream import CACHE_BYTES, Cached
 from cloudfix.training.validation import Judge
@@ -109,8 +111,7 @@ def _run(
     train, validation = (_open(stage.data, data, split) for split in ("train", "validation"))
     plan = Plan.of(stage, len(train), trainer.world_size)
     kept = Cached(train, CACHE_BYTES // max(stage.data.workers, 1))
-    if isinstance(veil := getattr(network, "veil", None), EvenVeil):
-        fit_density(veil.density, kept, card)
+    _fit_before(network, kept, card)
     draws = Draws(kept, stage.data, card, stage.seed, thickness=card.role == "thickness")
     judge = Judge(Cached(validation, CACHE_BYTES), card, stage.data.cloud_recipe(), stage.seed, stage.precision)
     course = Course(stage, plan)
@@ -132,6 +133,15 @@ def _run(
         }
         save(out / f"{name}.safetensors", load(out / BEST)[0], replace(card, metrics={**card.metrics, **measured}))
     trainer.strategy.barrier()
+
+
+def _fit_before(network: nn.Module, images: Dataset, card: Card) -> None:
+    """Fit those parts of a network that are regressions, which takes seconds."""
+    for part in network.modules():
+        if isinstance(part, VeilDensity):
+            fit_density(part, images, card)
+        elif isinstance(part, RadarColours):
+            fit_colours(part, images, card)
 
 
 def _trainer(stage: Stage, out: Path, accelerator: str, devices: str | int, nodes: int) -> Trainer:
