@@ -53,8 +53,9 @@ class DSen2CR(nn.Module):
             brighter than any in training leaves a trace. "gated", ours: the network also says, by pixel and band,
             which share of the input comes through. "filled", ours, is gated, and gives opaque cloud a share of what is
             seen around it (`surroundings.Filling`); "matched", ours, is gated, and gives what is under cloud the mean
-            colours of what is not (`surroundings.Matching`); "guided", ours, is matched, and moves these colours to
-            where radar expects them (`radar_colours.RadarColours`). The last three look at the whole input.
+            colours of what is not (`surroundings.Matching`); "guided", ours, is matched, and gives opaque cloud
+            even colours, moved to where radar expects them (`radar_colours.RadarColours`). The last three look at the
+            whole input.
 
     Raises:
         ModelError: there are more output than input channels, or not two of SAR for what looks at them.

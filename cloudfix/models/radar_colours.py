@@ -20,6 +20,9 @@ _PENALTY = 0.01
 _SHARE = 0.5
 """Of what separates the colours that a network paints from those expected: each is off where neither knows a place."""
 
+_VISIBLE = 0.5
+"""Of the mean brightness of the ground: what changed by so much is half seen, half painted."""
+
 _LEAST = 1e-6
 
 
@@ -49,31 +52,36 @@ class RadarColours(nn.Module):
         self.register_buffer("least", torch.zeros(_SEEN))
         self.register_buffer("most", torch.zeros(_SEEN))
         self.register_buffer("coefficients", torch.zeros(_TERMS, bands))
+        self.register_buffer("visible", torch.ones(()))
         self.register_buffer("share", torch.zeros(()))
 
-    def forward(self, radar: Tensor, restored: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Colours of what is hidden, moved towards those expected, square by square.
+    def forward(self, radar: Tensor, image: Tensor, restored: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """What is painted becomes even: the mean colours of the square around it, moved towards those expected there.
+
+        Its detail is that of the cloud, not of the ground. What differs little from the input was seen through haze,
+        and is no guess.
 
         Args:
             radar: (B, 2, H, W) VV and VH from 0 up, 0 where there is none.
-            restored: (B, C, H, W) as the convolutions have it.
+            image: (B, C, H, W), with cloud.
+            restored: the same without it, as the convolutions have it.
             hidden: (B, 1, H, W) how far cloud hides a pixel, 0…1.
 
         Returns:
-            `restored`, moved; and how far from the mean of the image each pixel is expected to be, (B, C, H, W).
+            `restored`, guided; and how far from the mean of the image each pixel is expected to be, (B, C, H, W).
         """
         look = look_of(radar)
         expected = self.expected(look.seen)
-        under = over_squares(hidden)
-        painted = over_squares(restored * hidden) / under.clamp_min(_LEAST)
+        change = (image - restored).abs().mean(1, keepdim=True) ** 2
+        painted = hidden * change / (change + self.visible**2)
+        colours = over_squares(restored * painted) / over_squares(painted).clamp_min(_LEAST)
         known = self.share * look.known
         mean = (expected * known).mean((2, 3), keepdim=True) / known.mean((2, 3), keepdim=True).clamp_min(_LEAST)
-        size = restored.shape[-2:]
-        moved, differing = (
-            F.interpolate(known * x, size, mode="bilinear", align_corners=False)
-            for x in (expected - painted, expected - mean)
+        guided, differing = (
+            F.interpolate(x, restored.shape[-2:], mode="bilinear", align_corners=False)
+            for x in (torch.lerp(colours, expected, known), known * (expected - mean))
         )
-        return restored + hidden * moved, differing
+        return torch.lerp(restored, guided, painted), differing
 
     def expected(self, seen: Tensor) -> Tensor:
         """(B, C, h, w) mean colours, for (B, 4, h, w) as in `Look`; beyond all that was fitted, those of its edge."""
@@ -99,6 +107,7 @@ class RadarColours(nn.Module):
         penalty[0] = 0
         weighted = (share * terms).T
         self.coefficients = torch.linalg.solve(weighted @ terms + penalty.diag(), weighted @ colours).float()
+        self.visible = (_VISIBLE * (share * colours).sum(0).mean()).float()
         self.share = torch.tensor(_SHARE)
 
     def _terms(self, seen: Tensor) -> Tensor:

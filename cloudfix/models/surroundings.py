@@ -100,7 +100,7 @@ class Matching(nn.Module):
             hidden = 1 - seen
             mean, share = _mean(image, seen), seen.mean((2, 3), keepdim=True)
             if self.colours is not None and radar is not None:
-                restored, differing = self.colours(radar.float(), restored, hidden)
+                restored, differing = self.colours(radar.float(), image, restored, hidden)
                 mean = mean + _mean(differing, hidden) - _mean(differing, seen)
             if ground is not None:
                 mean, share = _with_ground(mean, share, ground[:, :, None, None].float())

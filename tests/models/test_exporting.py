@@ -13,6 +13,7 @@ from cloudfix.errors import ModelError, UsageError
 from cloudfix.models import Card, create, load, published, read_card, save
 from cloudfix.models.exporting import export_weights
 from cloudfix.models.importing import import_checkpoint
+from cloudfix.training.networks import SAR_INPUTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,10 +47,10 @@ def test_what_nobody_published_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "unet.pth").exists()
 
 
-@pytest.mark.parametrize("skip", ["gated", "filled", "matched"])
+@pytest.mark.parametrize("skip", ["gated", "filled", "matched", "guided"])
 def test_skips_that_nobody_published_are_refused(skip: str, tmp_path: Path) -> None:
-    path, options = tmp_path / "ours.safetensors", {**SMALL, "skip": skip}
-    save(path, create("aca-crnet", **options), Card("aca-crnet.test", "aca-crnet", options, RGB))
+    path, options = tmp_path / "ours.safetensors", {**SMALL, "in_channels": 5, "skip": skip}
+    save(path, create("aca-crnet", **options), Card("aca-crnet.test", "aca-crnet", options, RGB, sar=SAR_INPUTS))
     with pytest.raises(ModelError, match=f"the published code has no {skip} skip"):
         export_weights(path, tmp_path / "ours.pth")
     assert not (tmp_path / "ours.pth").exists()
