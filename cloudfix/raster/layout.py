@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import struct
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import rasterio
 import rasterio.shutil
+from dask.system import CPU_COUNT
 
 from cloudfix.raster.pyramid import BLOCK
 from cloudfix.raster.tiff import tile_indices
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudfix.raster.codec import Codec
-    from cloudfix.raster.pyramid import Pyramid
+    from cloudfix.raster.pyramid import Encoded, Pyramid
 
 _SIZE = struct.Struct("<I")
 _REPEATED = 4
@@ -44,18 +48,23 @@ def add_tiles(pyramid: Pyramid, cog: Path) -> None:
     Raises:
         OSError: the disk is full or fails, or a tile was lost.
     """
-    with cog.open("rb+") as file:
+    with cog.open("rb+") as file, ThreadPoolExecutor(CPU_COUNT) as threads:
         indices = tile_indices(file)
         end = file.seek(0, os.SEEK_END)
         for level, index in reversed(list(enumerate(indices))):
-            offsets, sizes = [], []
-            file.seek(end)
-            for tile in pyramid.take(level):
-                file.write(_SIZE.pack(len(tile)))
-                offsets.append(file.tell())
-                sizes.append(len(tile))
-                file.write(tile)
-                file.write(tile[-_REPEATED:])
-            end = file.tell()
-            index.offsets.write(file, offsets)
-            index.sizes.write(file, sizes)
+            tiles = pyramid.encoded(level)
+            ends = list(accumulate((_SIZE.size + tile.size + _REPEATED for tile in tiles), initial=end))
+            # A list, so that what goes wrong is raised.
+            list(threads.map(partial(_move, cog), tiles, ends))
+            index.offsets.write(file, [start + _SIZE.size for start in ends[:-1]])
+            index.sizes.write(file, [tile.size for tile in tiles])
+            end = ends[-1]
+
+
+def _move(cog: Path, encoded: Encoded, position: int) -> None:
+    tile = encoded.take()
+    with cog.open("rb+") as file:
+        file.seek(position)
+        file.write(_SIZE.pack(len(tile)))
+        file.write(tile)
+        file.write(tile[-_REPEATED:])

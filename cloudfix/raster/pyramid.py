@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from dask.system import CPU_COUNT
@@ -36,6 +36,46 @@ CHUNK = 2 * BLOCK
 
 _SOMEWHERE = Affine.translation(1, 1)
 """Scratch files lie nowhere, which rasterio would warn of."""
+
+
+class Encoded(NamedTuple):
+    """A tile in its scratch file.
+
+    Attributes:
+        path: of the file.
+        offset: of the tile in it, in bytes.
+        size: of the tile, in bytes.
+    """
+
+    path: Path
+    offset: int
+    size: int
+
+    @classmethod
+    def of(cls, path: Path) -> Encoded:
+        """The one tile of `path`.
+
+        Raises:
+            OSError: there is none.
+        """
+        with path.open("rb") as file:
+            (index,) = tile_indices(file)
+            return cls(path, int(index.offsets.read(file)[0]), int(index.sizes.read(file)[0]))
+
+    def take(self) -> bytes:
+        """The tile, which leaves the disk, so that a copy takes no more room.
+
+        Raises:
+            OSError: it is not there, or not all of it.
+        """
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            tile = file.read(self.size)
+        # GDAL may notice a full disk as late as on closing, and keep it to itself.
+        if not self.offset or len(tile) < self.size:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self.path.unlink()
+        return tile
 
 
 @dataclass(frozen=True)
@@ -104,24 +144,13 @@ class Pyramid:
                 # A list, so that a level is done before the next, and what goes wrong is raised.
                 list(threads.map(partial(self._overview, level), self._places(level)))
 
-    def take(self, level: int) -> Iterator[bytes]:
-        """The encoded tiles of a level, row by row; each leaves the disk, so that a copy takes no more room.
+    def encoded(self, level: int) -> list[Encoded]:
+        """The encoded tiles of a level, row by row.
 
         Raises:
-            OSError: one of them is not there, or not all of it.
+            OSError: one of them is not there.
         """
-        for row, column in self._places(level):
-            path = self._path(level, row, column)
-            with path.open("rb") as file:
-                (index,) = tile_indices(file)
-                (offset,), (size,) = index.offsets.read(file), index.sizes.read(file)
-                file.seek(offset)
-                tile = file.read(size)
-            # GDAL may notice a full disk as late as on closing, and keep it to itself.
-            if not offset or len(tile) < size:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-            path.unlink()
-            yield tile
+        return [Encoded.of(self._path(level, row, column)) for row, column in self._places(level)]
 
     def _path(self, level: int, row: int, column: int) -> Path:
         return self.folder / f"{level}-{row}-{column}.tif"
