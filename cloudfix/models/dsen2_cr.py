@@ -122,4 +122,6 @@ class DSen2CR(nn.Module):
 def _surroundings(skip: Skip, bands: int) -> Filling | Matching | None:
     if skip == "filled":
         return Filling()
-    return Matching(radar_bands=bands if skip == "guided" else 0) if skip in {"matched", "guided"} else None
+    if skip == "matched":
+        return Matching()
+    return Matching(radar_bands=bands) if skip == "guided" else None

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cloudfix.errors import DataError
 from cloudfix.models.inputs import assemble
 from cloudfix.models.radar_colours import cells, look_of
 from cloudfix.sensors import SAR_SLOTS
+from cloudfix.training.datasets.sample import readable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,11 +36,7 @@ def fit_colours(colours: RadarColours, dataset: Dataset, card: Card) -> None:
     """
     looks, grounds, regions = list[torch.Tensor](), list[torch.Tensor](), list[str]()
     places = dataset.regions()
-    for index in range(0, len(dataset), -(-len(dataset) // _MOST)):
-        try:
-            sample = dataset[index]
-        except DataError:
-            continue
+    for index, sample in readable(dataset, range(0, len(dataset), -(-len(dataset) // _MOST))):
         if sample.sar is None or set(card.slots) - set(sample.slots):
             continue
         seen, ground = _examples(sample, sample.sar, card)

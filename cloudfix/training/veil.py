@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cloudfix.errors import DataError
 from cloudfix.models.density import statistics
 from cloudfix.models.veil import overall_transmission, undone, veiled
+from cloudfix.training.datasets.sample import readable
 
 if TYPE_CHECKING:
     from cloudfix.models.cards import Card
@@ -32,11 +32,7 @@ def fit_density(density: VeilDensity, dataset: Dataset, card: Card) -> None:
     """
     looks, veils = list[torch.Tensor](), list[float]()
     laid_looks, laid = list[torch.Tensor](), list[float]()
-    for index in range(len(dataset)):
-        try:
-            sample = dataset[index]
-        except DataError:
-            continue
+    for _, sample in readable(dataset, range(len(dataset))):
         if sample.cloudy is None:
             continue
         channels = [sample.slots.index(slot) for slot in card.slots]

@@ -59,7 +59,7 @@ def test_the_examples_that_count_most_decide() -> None:
 
 def test_beyond_all_examples_the_outermost_count() -> None:
     colours = taught()
-    far, edge = (torch.tensor(values).view(1, 4, 1, 1) for values in ([9.0, -9, 9, 9], [0.0] * 4))
+    far = torch.tensor([9.0, -9, 9, 9]).view(1, 4, 1, 1)
     edge = torch.stack([colours.most[0], colours.least[1], *colours.most[2:]]).view(1, 4, 1, 1)
     torch.testing.assert_close(colours.expected(far), colours.expected(edge))
 

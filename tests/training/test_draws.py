@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from cloudfix.training.datasets import Sample
 from cloudfix.training.draws import Crop, Draws
 from cloudfix.training.recipe import Data
 from cloudfix.training.stream import Cached, Share, loader
+from tests.training.in_memory import InMemory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,28 +43,6 @@ def sample(name: str, *, region: str = "here", paired: bool = False, sar: bool =
     cloudy = np.where(mask, np.float32(0.8), clear)
     pair = {"cloudy": cloudy, "mask": mask} if paired else {}
     return Sample(name, SLOTS, clear, sar=decibels if sar else None, region=region, **pair)
-
-
-@dataclass
-class InMemory:
-    """A data set of given samples; those called "corrupt" cannot be read."""
-
-    samples: Sequence[Sample]
-    name: str = "in-memory"
-    slots: tuple[str, ...] = SLOTS
-    reads: int = 0
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        self.reads += 1
-        if self.samples[index].name.startswith("corrupt"):
-            raise DataError(f"{self.samples[index].name}.png: cannot be read")
-        return self.samples[index]
-
-    def regions(self) -> tuple[str, ...]:
-        return tuple(sample.region for sample in self.samples)
 
 
 @pytest.fixture

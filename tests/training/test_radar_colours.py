@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from cloudfix.errors import DataError
 from cloudfix.models import Card, create, load
 from cloudfix.models.radar_colours import RadarColours
 from cloudfix.sensors import SLOTS
@@ -18,6 +17,7 @@ from cloudfix.training.fit import fit
 from cloudfix.training.networks import SAR_INPUTS
 from cloudfix.training.radar_colours import fit_colours
 from cloudfix.training.recipe import Data, Stage
+from tests.training.in_memory import InMemory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,29 +36,9 @@ def place(seed: int, colour: float, region: str = "") -> Sample:
     return Sample(str(seed), RGB, clear.clip(0, 1), sar=sar, region=region or str(seed))
 
 
-class Images:
-    """A data set in memory; None stands for a file that cannot be read."""
-
-    name, slots = "images", RGB
-
-    def __init__(self, *samples: Sample | None) -> None:
-        self._samples = samples
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        if (sample := self._samples[index]) is None:
-            raise DataError("damaged")
-        return sample
-
-    def regions(self) -> tuple[str, ...]:
-        return tuple(sample.region if sample else "" for sample in self._samples)
-
-
-def learned(*samples: Sample | None) -> RadarColours:
+def learned(*samples: Sample) -> RadarColours:
     colours = RadarColours(3)
-    fit_colours(colours, Images(*samples), CARD)
+    fit_colours(colours, InMemory(samples), CARD)
     return colours
 
 
@@ -87,7 +67,10 @@ def test_a_region_with_many_images_counts_as_one() -> None:
 
 def test_what_does_not_show_both_is_left_out() -> None:
     lacking = replace(PLACES[1], slots=("red", "green"), clear=PLACES[1].clear[:2])
-    expected, found = learned(*PLACES), learned(None, lacking, *PLACES, replace(PLACES[0], sar=None))
+    expected, found = (
+        learned(*PLACES),
+        learned(replace(PLACES[1], name="corrupt"), lacking, *PLACES, replace(PLACES[0], sar=None)),
+    )
     for name, tensor in expected.state_dict().items():
         torch.testing.assert_close(found.state_dict()[name], tensor)
 

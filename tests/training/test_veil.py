@@ -10,7 +10,6 @@ import pytest
 import rasterio
 import torch
 
-from cloudfix.errors import DataError
 from cloudfix.models import Card, create, load
 from cloudfix.models.density import VeilDensity
 from cloudfix.models.veil import veiled
@@ -18,6 +17,7 @@ from cloudfix.training.datasets.sample import Sample
 from cloudfix.training.fit import fit
 from cloudfix.training.recipe import Data, Stage
 from cloudfix.training.veil import fit_density
+from tests.training.in_memory import InMemory
 
 RGB = ("red", "green", "blue")
 CARD = Card("thiefcloud.t", "thiefcloud", {"veil": "even"}, RGB, tile=32, overlap=0)
@@ -28,29 +28,9 @@ def pair(seed: int, t: float) -> Sample:
     return Sample(str(seed), RGB, clear, cloudy=veiled(torch.from_numpy(clear), t).numpy())
 
 
-class Images:
-    """A data set in memory; None stands for a file that cannot be read."""
-
-    name, slots = "images", RGB
-
-    def __init__(self, *samples: Sample | None) -> None:
-        self._samples = samples
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        if (sample := self._samples[index]) is None:
-            raise DataError("damaged")
-        return sample
-
-    def regions(self) -> tuple[str, ...]:
-        return ("",) * len(self)
-
-
-def learned(*samples: Sample | None) -> VeilDensity:
+def learned(*samples: Sample) -> VeilDensity:
     density = VeilDensity()
-    fit_density(density, Images(*samples), CARD)
+    fit_density(density, InMemory(samples), CARD)
     return density
 
 
@@ -66,7 +46,10 @@ def test_veils_of_other_images_are_told() -> None:
 def test_what_is_no_even_veil_is_left_out() -> None:
     """Another's cloud, an image without a pair, and one that cannot be read."""
     cloud = replace(PAIRS[0], cloudy=PAIRS[0].clear[:, ::-1].copy())
-    expected, found = learned(*PAIRS), learned(cloud, *PAIRS, replace(PAIRS[1], cloudy=None), None)
+    expected, found = (
+        learned(*PAIRS),
+        learned(cloud, *PAIRS, replace(PAIRS[1], cloudy=None), replace(PAIRS[1], name="corrupt")),
+    )
     for name, tensor in expected.state_dict().items():
         torch.testing.assert_close(found.state_dict()[name], tensor)
 

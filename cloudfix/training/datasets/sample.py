@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from cloudfix.errors import DataError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -63,3 +67,13 @@ class Dataset(Protocol):
     def regions(self) -> tuple[str, ...]:
         """The region of each sample, without reading any."""
         ...
+
+
+def readable(dataset: Dataset, indices: Iterable[int]) -> Iterator[tuple[int, Sample]]:
+    """Those of some samples that can be read, each with its index."""
+    for index in indices:
+        try:
+            sample = dataset[index]
+        except DataError:
+            continue
+        yield index, sample
