@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-_STATISTICS = 10
+from cloudfix.models.colour_lines import colour_lines
+
+_STATISTICS = 13
 _EXAMPLES = 64
-_STEP = 2
-"""Every second pixel each way tells as much as all."""
+_CELL = 8
+"""What is dark or bright is so over squares of so many pixels a side: a single pixel is noise, or a shadow."""
+
+_FEW = 0.01
+"""Mean trust in colour lines at which what they say counts by half."""
 
 _REACH = 0.3
 """Deviation of the Gaussian around an example, in root mean squares of standardised statistics."""
@@ -18,13 +24,13 @@ _LINEAR, _LOCAL = 0.3, 0.3
 
 
 class VeilDensity(nn.Module):
-    """The transmission of an even veil by ridge regression on ten statistics of the veiled image.
+    """The transmission of an even veil by ridge regression on thirteen statistics of the veiled image.
 
     Linear in them, which carries over to places never seen, plus Gaussians around images that are known, which make up
-    for what those lie off the line. The statistics: mean and deviation of each band, the first percentile and the
-    median of a pixel's darkest band, the mean of what its brightest band has more, and the square of that. A veil lifts
-    the dark and takes colour and contrast away (the dark channel of He, Sun, Tang, CVPR 2009, in spirit). It knows
-    nothing until `fit`.
+    for what those lie off the line. The statistics: mean and deviation of each band, the third percentile and the
+    median of how dark the darkest band is, the mean of what a pixel's brightest band has more, the square of that, and
+    how bright a veil colour lines point at (`colour_lines`). A veil lifts the dark and takes colour and contrast away
+    (the dark channel of He, Sun, Tang, CVPR 2009, in spirit). It knows nothing until `fit`.
     """
 
     def __init__(self) -> None:
@@ -46,7 +52,7 @@ class VeilDensity(nn.Module):
         """Learn from examples, in place and at once.
 
         Args:
-            seen: (N, 10) `statistics` of veiled images.
+            seen: (N, 13) `statistics` of veiled images.
             transmission: (N,) of their veils.
             trust: (N,) how much each counts.
             known: how many of them, the first ones, the local part is to remember.
@@ -75,12 +81,29 @@ class VeilDensity(nn.Module):
 
 
 def statistics(image: Tensor) -> Tensor:
-    """(B, 10) what `VeilDensity` looks at, of (B, 3, H, W) in 0…1."""
-    bands = image[..., ::_STEP, ::_STEP].float().flatten(2)
-    darkest = bands.amin(1)
-    colour = (bands.amax(1) - darkest).mean(1, keepdim=True)
-    dark = torch.stack([torch.quantile(darkest, share, dim=1) for share in (0.01, 0.5)], dim=1)
-    return torch.cat([bands.mean(2), bands.std(2, correction=0), dark, colour, colour**2], dim=1)
+    """(B, 13) what `VeilDensity` looks at, of (B, 3, H, W) in 0…1; H and W divide by 8."""
+    image = image.float()
+    bands = image.flatten(2)
+    darkest = image.amin(1)
+    colour = (bands.amax(1) - darkest.flatten(1)).mean(1, keepdim=True)
+    squares = F.avg_pool2d(darkest, _CELL).flatten(1)
+    dark = torch.stack([torch.quantile(squares, share, dim=1) for share in (0.03, 0.5)], dim=1)
+    lines = _pointed_at(image, dark[:, :1])
+    return torch.cat([bands.mean(2), bands.std(2, correction=0), dark, colour, colour**2, lines], dim=1)
+
+
+def _pointed_at(image: Tensor, dark: Tensor) -> Tensor:
+    """(B, 3) how far above the dark colour lines point, at their median and first quartile, and how many do so surely.
+
+    Where few do, the first two are near 0.
+    """
+    level, trust = colour_lines(image)
+    level, order = level.sort(dim=1)
+    counted = trust.gather(1, order).cumsum(1) + 1e-9
+    among = torch.stack([(counted < share * counted[:, -1:]).sum(1) for share in (0.5, 0.25)], dim=1)
+    mean = trust.mean(1, keepdim=True)
+    many = mean / (mean + _FEW)
+    return torch.cat([many * (level.gather(1, among) - dark), many], dim=1)
 
 
 def _near(standard: Tensor, examples: Tensor) -> Tensor:

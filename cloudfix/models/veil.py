@@ -16,22 +16,28 @@ _CELL = 8
 _CELLS = 11
 """The transmission is that of squares of so many cells of so many pixels a side."""
 
-_MOVED = 0.01
-"""How far what the image looks like as a whole moves the transmission that the network says."""
+_LOOKS = 0.5
+"""What the look of the image as a whole counts for in how dense its veil is; the rest is what the network says."""
 
-_SHARE = 0.8
-_BELIEVED = ((63, 0.05, 0.1), (9, 0.08, 0.16))
-"""Sides of squares in pixels, and the mean difference over them, on 0…1, up to which the veil is believed, and from
-which on it is not: the large ones see a slope, the small ones an edge."""
+_THIN = 0.1
+"""What a veil takes away below which the look of the image counts for less: ground without a veil may look as if."""
+
+_UNEVEN = 0.07
+"""How far the transmission of a place is from that of all the image where the look of this tells nothing of that."""
+
+_SIDE, _BELIEVED = 25, (0.1, 0.2)
+"""Squares of so many pixels a side, and the mean difference over them, on 0…1, up to which the veil is believed, and
+from which on it is not."""
 
 
 class EvenVeil(nn.Module):
     """Undoes a grey veil that hardly changes from place to place by the scattering model, as dense as the output says.
 
     x = t y + (1 − t) A with A = 1 − t: the denser a veil, the brighter (RICE-I, docs/training-log.md). At t = 0.5 an
-    error of 0.01 in t moves y by 0.01 to 0.03, and an error of the network by pixels is gone. Where the two differ,
-    over squares around a pixel, it is no such veil, and the restored image stays. Four fifths of the one and a fifth
-    of the other are better than either. How dense the veil is over all of the image, `VeilDensity` has a say in, too.
+    error of 0.01 in t moves y by 0.01 to 0.03, and an error of the network by pixels is gone. How dense the veil is
+    over all of the image, the network and `VeilDensity` say half and half: over ground that neither knows they are
+    wrong in different ways. A place where the network says much else has a veil of its own, as dense as it says; and
+    where no veil explains what it did, the restored image stays.
     """
 
     def __init__(self) -> None:
@@ -51,14 +57,16 @@ class EvenVeil(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             image, restored = image.float(), restored.float()
             shown = restored.clamp(0, 1)
-            says = self.density(image)[:, None, None, None]
             moments = _moments(image, shown)
-            moved = (says - _overall(moments)).clamp(-_MOVED, _MOVED).nan_to_num(0)
-            t = _around(moments)
-            explained, cleared = undone(image, t), undone(image, (t + moved).clamp(_LEAST, 1))
-            distance = (explained - shown).abs().mean(1, keepdim=True)
-            shares = [((far - _smoothed(distance, side)) / (far - near)).clamp(0, 1) for side, near, far in _BELIEVED]
-            return restored + torch.minimum(*shares) * (cleared - torch.lerp(explained, restored, _SHARE))
+            overall, around = _overall(moments), _around(moments)
+            looks = self.density(image)[:, None, None, None].clamp(_LEAST, 1)
+            even = (1 - ((around - overall) / _UNEVEN) ** 2).clamp_min(0)
+            say = _LOOKS * even * ((1 - around) / _THIN).clamp(0, 1)
+            t = (around + say * (looks - overall).nan_to_num(0)).clamp(_LEAST, 1)
+            distance = (undone(image, around) - shown).abs().mean(1, keepdim=True)
+            least, most = _BELIEVED
+            believed = ((most - _smoothed(distance, _SIDE)) / (most - least)).clamp(0, 1)
+            return torch.lerp(restored, undone(image, t), believed)
 
 
 def transmission(image: Tensor, restored: Tensor) -> Tensor:

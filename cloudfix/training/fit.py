@@ -111,7 +111,8 @@ def _run(
     train, validation = (_open(stage.data, data, split) for split in ("train", "validation"))
     plan = Plan.of(stage, len(train), trainer.world_size)
     kept = Cached(train, CACHE_BYTES // max(stage.data.workers, 1))
-    _fit_before(network, kept, card)
+    grounds = replace(stage.data, dataset=stage.data.grounds, validation=(), test=())
+    _fit_before(network, kept, card, _open(grounds, data, "train") if grounds.dataset else None)
     draws = Draws(kept, stage.data, card, stage.seed, thickness=card.role == "thickness")
     judge = Judge(Cached(validation, CACHE_BYTES), card, stage.data.cloud_recipe(), stage.seed, stage.precision)
     course = Course(stage, plan)
@@ -135,11 +136,11 @@ def _run(
     trainer.strategy.barrier()
 
 
-def _fit_before(network: nn.Module, images: Dataset, card: Card) -> None:
+def _fit_before(network: nn.Module, images: Dataset, card: Card, grounds: Dataset | None) -> None:
     """Fit those parts of a network that are regressions, which takes seconds."""
     for part in network.modules():
         if isinstance(part, VeilDensity):
-            fit_density(part, images, card)
+            fit_density(part, images, card, grounds)
         elif isinstance(part, RadarColours):
             fit_colours(part, images, card)
 

@@ -61,6 +61,8 @@ class Data:
         slot_dropped: share of crops that lose one more slot.
         validation: regions that choose the weights; empty where the data set has a split of its own.
         test: regions that choose nothing.
+        grounds: a data set in the same folder, whose clear images teach a network that undoes even veils what those lie
+            over.
         unreadable: what a file that cannot be read does: "refuse" ends the run, "skip" takes the next one, with a note.
         workers: processes that load data; 0 loads in the training process.
     """
@@ -87,6 +89,7 @@ class Data:
     slot_dropped: _Share = 0.0
     validation: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
+    grounds: str | None = None
     unreadable: Literal["refuse", "skip"] = "refuse"
     workers: _Whole = 2
 

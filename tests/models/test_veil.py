@@ -35,14 +35,16 @@ def test_an_output_that_is_nearly_right_becomes_better():
 
 
 def test_where_the_veil_is_not_even_the_output_stays():
-    """A cloud over the right half; the left half has no veil, and is left as it is."""
+    """A cloud over the right half; the left half has no veil, and is left as it is, whatever all of it looks like."""
     clear = ground(0, side=256) / 3
     cloudy = clear.clone()
     cloudy[..., 128:] = veiled(clear[..., 128:], 0.4)
-    changed = (EvenVeil()(cloudy, clear) - clear).abs()
-    assert changed[..., :128].max() < 0.01
-    assert changed[..., 144:].max() < 0.01
-    assert changed.max() < 0.1
+    veil = EvenVeil()
+    veil.density = known()
+    changed = (veil(cloudy, clear) - clear).abs()
+    assert changed[..., :120].max() < 0.01
+    assert changed[..., 176:].max() < 0.01
+    assert changed.max() < 0.25
 
 
 def test_a_veil_that_becomes_thinner_is_undone_without_steps():
@@ -89,15 +91,25 @@ def test_what_was_seen_is_remembered():
     assert abs(density(image) - 0.3) < abs(forgetful(image) - 0.3)
 
 
-def test_what_the_image_looks_like_moves_the_transmission_a_little():
+def test_the_look_of_the_image_and_the_network_say_half_and_half_how_dense_a_veil_is():
     clear, t = ground(100), 0.5
     image = veiled(clear, t)
     wrong = ((image - 0.53**2) / 0.47).clamp(0, 1)
     veil = EvenVeil()
-    before = overall_transmission(image, veil(image, wrong))
+    said = overall_transmission(image, veil(image, wrong)).item()
     veil.density = known()
-    after = overall_transmission(image, veil(image, wrong))
-    assert after - before == pytest.approx(0.01, abs=0.003)
+    looks = veil.density(image).item()
+    assert said != pytest.approx(looks, abs=0.01)
+    found = overall_transmission(image, veil(image, wrong)).item()
+    assert found == pytest.approx((said + looks) / 2, abs=0.005)
+
+
+@given(seed=st.integers(100, 200))
+def test_ground_that_looks_veiled_is_left_alone_where_the_network_sees_no_veil(seed):
+    clear = ground(seed)
+    veil = EvenVeil()
+    veil.density = known()
+    torch.testing.assert_close(veil(clear, clear), clear, atol=0.01, rtol=0)
 
 
 def test_before_it_has_learned_it_says_nothing():

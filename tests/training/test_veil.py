@@ -54,6 +54,15 @@ def test_what_is_no_even_veil_is_left_out() -> None:
         torch.testing.assert_close(found.state_dict()[name], tensor)
 
 
+def test_further_grounds_teach_what_veils_over_them_look_like() -> None:
+    """Bright ground, where all pairs are dark."""
+    bright = [replace(sample, clear=0.8 + 0.2 * sample.clear, cloudy=None) for sample in PAIRS]
+    image = veiled(torch.from_numpy(bright[0].clear), 0.6)[None]
+    density = VeilDensity()
+    fit_density(density, InMemory(PAIRS), CARD, InMemory(bright[1:]))
+    assert abs(density(image) - 0.6) < 0.7 * abs(learned(*PAIRS)(image) - 0.6)
+
+
 def test_without_a_pair_nothing_is_known() -> None:
     assert learned(replace(PAIRS[0], cloudy=None)).level.isnan()
 
@@ -64,7 +73,9 @@ def test_a_run_learns_it_before_the_network(dataset_files: Any, tmp_path: Any) -
     for path in (data / "label").iterdir():
         with rasterio.open(path) as label, rasterio.open(data / "cloud" / path.name, "w", **label.profile) as cloud:
             cloud.write((veiled(torch.from_numpy(label.read() / 255), 0.5) * 255).numpy().astype(np.uint8))
-    stage = Stage(architecture="thiefcloud", steps=1, validate_every=1, batch=1, data=Data(crop=32, workers=0))
+    stage = Stage(
+        architecture="thiefcloud", steps=1, validate_every=1, batch=1, data=Data(crop=32, workers=0, grounds="pairs")
+    )
     places = {"data": data, "out": tmp_path / "run", "accelerator": "cpu", "devices": 1}
     network = create("thiefcloud", veil="even")
     weights = fit(stage, name=CARD.name, card=CARD, network=network, resume=False, **places)
