@@ -12,6 +12,7 @@ from cloudfix.models.architectures import register
 from cloudfix.models.attention_block import AttentionBlock, holds_attention
 from cloudfix.models.checks import check_long_skip, check_radar
 from cloudfix.models.convolution import Conv3x3
+from cloudfix.models.detail import Detail
 from cloudfix.models.surroundings import Filling, Matching
 
 Skip: TypeAlias = Literal["plain", "gated", "filled", "matched", "guided"]
@@ -51,11 +52,11 @@ class DSen2CR(nn.Module):
         attention: "dense" or "attentive" turns blocks n/2 and 3n/4 into the attention blocks of ACA-CRNet.
         skip: "plain" as published: whatever cloud is in the input has to be subtracted to the last bit, and cloud
             brighter than any in training leaves a trace. "gated", ours: the network also says, by pixel and band,
-            which share of the input comes through. "filled", ours, is gated, and gives opaque cloud a share of what is
-            seen around it (`surroundings.Filling`); "matched", ours, is gated, and gives what is under cloud the mean
-            colours of what is not (`surroundings.Matching`); "guided", ours, is matched, and gives opaque cloud
-            even colours, moved to where radar expects them (`radar_colours.RadarColours`). The last three look at the
-            whole input.
+            which share of the input comes through. "filled", ours, is gated, gives opaque cloud a share of what is
+            seen around it (`surroundings.Filling`), and leaves out its relief (`detail.Detail`); "matched", ours, is
+            gated, and gives what is under cloud the mean colours of what is not (`surroundings.Matching`); "guided",
+            ours, is matched, and gives opaque cloud even colours, moved to where radar expects them
+            (`radar_colours.RadarColours`). The last three look at the whole input.
 
     Raises:
         ModelError: there are more output than input channels, or not two of SAR for what looks at them.
@@ -77,6 +78,7 @@ class DSen2CR(nn.Module):
         if skip == "guided":
             check_radar(in_channels, out_channels)
         self.surroundings = _surroundings(skip, out_channels)
+        self.detail = Detail() if skip == "filled" else None
         logits = self.surroundings.logits if self.surroundings else 0
         self._parts = [out_channels] * (1 if skip == "plain" else 2) + [1] * logits
         self.stem = Conv3x3(in_channels, features)
@@ -106,7 +108,7 @@ class DSen2CR(nn.Module):
             restored = self.surroundings(optical, restored, *shown)
         elif isinstance(self.surroundings, Matching):
             restored = self.surroundings(optical, restored, *shown, ground, radar)
-        return restored
+        return self.detail(optical, restored) if self.detail else restored
 
     def _initialise(self) -> None:
         """Kaiming-uniform for fan-in and ReLU, as published, on the convolutions of the trunk."""
