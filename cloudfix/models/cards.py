@@ -118,8 +118,8 @@ class Card:
 
     @property
     def takes_ground(self) -> bool:
-        """Whether the network also takes what the ground around a tile looks like (`surroundings.Matching`)."""
-        return self.options.get("skip") in {"matched", "guided"}
+        """Whether the network also takes what the ground around a tile looks like (`models.surroundings`)."""
+        return self.options.get("skip") in {"filled", "matched", "guided"}
 
     def to_metadata(self) -> dict[str, str]:
         """The card as entries of a safetensors header."""

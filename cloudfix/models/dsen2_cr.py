@@ -95,7 +95,7 @@ class DSen2CR(nn.Module):
     def forward(self, x: Tensor, ground: Tensor | None = None) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W), in the network's own units.
 
-        A matched or guided skip also takes what is known of the ground around, (B, out_channels + 1): see
+        A filled, matched or guided skip also takes what is known of the ground around, (B, out_channels + 1): see
         `Matching.forward`.
         """
         radar, optical = torch.tensor_split(x, [x.shape[1] - self.out_channels], dim=1)
@@ -105,7 +105,7 @@ class DSen2CR(nn.Module):
         gate, *shown = more
         restored = optical * torch.sigmoid(gate + _OPEN) + residual
         if isinstance(self.surroundings, Filling):
-            restored = self.surroundings(optical, restored, *shown)
+            restored = self.surroundings(optical, restored, *shown, ground)
         elif isinstance(self.surroundings, Matching):
             restored = self.surroundings(optical, restored, *shown, ground, radar)
         return self.detail(optical, restored) if self.detail else restored

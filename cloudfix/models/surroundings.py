@@ -27,7 +27,8 @@ class Filling(nn.Module):
     """Gives opaque cloud the colours of what is seen around it, as far as that is near.
 
     A network of convolutions sees some tens of pixels, and has to guess what is under a larger cloud. The pyramid of
-    `pull_push` reaches across all of the input.
+    `pull_push` reaches across all of the input. Where hardly anything of that is seen, and something is known of the
+    ground around it, what is hidden gets the mean colours of that: guesses differ from tile to tile.
     """
 
     logits: ClassVar = 2
@@ -39,7 +40,9 @@ class Filling(nn.Module):
         for parameter, value in zip(self.nearness.parameters(), (1.0, _FAR), strict=True):
             nn.init.constant_(parameter, value)
 
-    def forward(self, image: Tensor, restored: Tensor, trust: Tensor, share: Tensor) -> Tensor:
+    def forward(
+        self, image: Tensor, restored: Tensor, trust: Tensor, share: Tensor, ground: Tensor | None = None
+    ) -> Tensor:
         """The restored image, with a share of the surroundings.
 
         Args:
@@ -47,6 +50,7 @@ class Filling(nn.Module):
             restored: the same without it, as the convolutions have it.
             trust: (B, 1, H, W) logits of how far a pixel of `image` shows the ground.
             share: (B, 1, H, W) logits of how much of a pixel comes from its surroundings.
+            ground: as in `Matching.forward`.
 
         Returns:
             (B, C, H, W) in float32.
@@ -56,7 +60,12 @@ class Filling(nn.Module):
             seen = torch.sigmoid(trust)
             filled = pull_push(image, seen)
             portion = torch.sigmoid(share + self.nearness(_seen_nearby(seen)))
-            return torch.lerp(restored, filled, (1 - seen) * portion)
+            hidden = 1 - seen
+            painted = torch.lerp(restored, filled, hidden * portion)
+            if ground is None:
+                return painted
+            around, counts = _known_around(seen.mean((2, 3), keepdim=True), ground[:, :, None, None].float())
+            return painted + hidden * counts * (around - _mean(painted, hidden))
 
 
 class Matching(nn.Module):
@@ -141,15 +150,20 @@ def _seen_nearby(seen: Tensor) -> Tensor:
 
 
 def _with_ground(mean: Tensor, share: Tensor, ground: Tensor) -> tuple[Tensor, Tensor]:
-    """What is seen of an image, its mean (B, C, 1, 1) and its share, and the ground around it as so much more.
+    """What is seen of an image, its mean (B, C, 1, 1) and its share, and the ground around it as so much more."""
+    around, more = _known_around(share, ground)
+    both = share + more
+    return (share * mean + more * around) / both.clamp_min(_LEAST), both
+
+
+def _known_around(share: Tensor, ground: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of the ground around an image of which a share is seen, and how much that counts, by band (B, C, 1, 1).
 
     A part of the image itself tells more of the rest than its surroundings do: hence the square. Where a mask hides
     less than the network does, there is haze, and haze is in what the mask leaves: it does not count.
     """
     around, hidden = ground[:, :-1], ground[:, -1:]
-    more = torch.where(around.isnan(), 0, torch.minimum(1 - share, hidden) ** 2)
-    both = share + more
-    return (share * mean + more * around.nan_to_num()) / both.clamp_min(_LEAST), both
+    return around.nan_to_num(), torch.where(around.isnan(), 0, torch.minimum(1 - share, hidden) ** 2)
 
 
 def _mean(image: Tensor, weight: Tensor) -> Tensor:

@@ -66,6 +66,20 @@ def test_where_more_is_seen_nearby_more_is_taken_from_there() -> None:
     assert row[20] > row[40] > row[60] > 0
 
 
+def test_a_tile_under_cloud_alone_is_filled_with_the_colours_of_the_ground_around() -> None:
+    torch.manual_seed(0)
+    image, restored = torch.rand(2, 3, 32, 48), torch.rand(2, 3, 32, 48)
+    hidden, seen = torch.full((2, 1, 32, 48), -50.0), torch.full((2, 1, 32, 48), 50.0)
+    share, ground = torch.full_like(hidden, -50), torch.tensor([[0.1, 0.2, torch.nan, 1.0]] * 2)
+    filling = Filling()
+    filled = filling(image, restored, hidden, share, ground)
+    torch.testing.assert_close(filled[:, :2].mean((2, 3)), ground[:, :2])
+    moved = filled - restored
+    torch.testing.assert_close(moved, moved[..., :1, :1].expand_as(moved))
+    torch.testing.assert_close(filled[:, 2], restored[:, 2])
+    torch.testing.assert_close(filling(image, restored, seen, share, ground), restored)
+
+
 def test_matching_shifts_what_is_hidden_to_the_mean_of_what_is_seen() -> None:
     torch.manual_seed(0)
     image, restored, trust = torch.rand(2, 3, 32, 48), torch.rand(2, 3, 32, 48), torch.full((2, 1, 32, 48), 50.0)
