@@ -6,14 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cloudfix.models.squares import at_size_of, means
+
 _LEVELS = 5
 """Of detail: what is finer than 2 pixels, than 4, … 32."""
 
 _CELL = 8
 """How much detail there is shows in cells of so many pixels a side."""
 
-_FAR = 4
-"""How much the cloud hides is also looked at over squares of so many cells, and of so many of those."""
+_FAR = (4, 16)
+"""How much the cloud hides is also looked at over squares of so many cells a side."""
 
 _HIDDEN = 16
 _OPEN = 4.0
@@ -52,11 +54,10 @@ class Detail(nn.Module):
             image, restored = image.float(), restored.float()
             *details, base = _levels(restored)
             *behind, _ = _levels(image)
-            change = F.avg_pool2d((image - restored).abs().mean(1, keepdim=True), _CELL, ceil_mode=True)
-            wider = [_over(change, _FAR), _over(change, _FAR**2)]
+            change = means((image - restored).abs().mean(1, keepdim=True), _CELL)
+            wider = [_over(change, side) for side in _FAR]
             seen = torch.cat([change, *wider, *map(_strength, details + behind)], dim=1)
-            gates = torch.sigmoid(self.gates(F.relu(self.look(seen))))
-            gates = F.interpolate(gates, image.shape[-2:], mode="bilinear", align_corners=False)
+            gates = at_size_of(torch.sigmoid(self.gates(F.relu(self.look(seen)))), image)
             shown: Tensor = (gates[:, :, None] * torch.stack(details, dim=1)).sum(1)
             return base + shown
 
@@ -65,8 +66,7 @@ def _levels(image: Tensor) -> list[Tensor]:
     """A Laplacian pyramid at full size (Burt & Adelson, IEEE Trans. Communications 31, 1983), the base last."""
     levels, finer = [], image
     for level in range(1, _LEVELS + 1):
-        coarse = F.avg_pool2d(image, 2**level, ceil_mode=True)
-        coarse = F.interpolate(coarse, image.shape[-2:], mode="bilinear", align_corners=False)
+        coarse = _over(image, 2**level)
         levels.append(finer - coarse)
         finer = coarse
     return [*levels, finer]
@@ -74,12 +74,9 @@ def _levels(image: Tensor) -> list[Tensor]:
 
 def _strength(detail: Tensor) -> Tensor:
     """(B, C, H, W) to (B, 1, h, w): the logarithm of the root mean square in each cell, about −3 to 3."""
-    square = F.avg_pool2d((detail**2).mean(1, keepdim=True), _CELL, ceil_mode=True)
-    return square.clamp_min(_LEAST).log() / 2 + 4
+    return means((detail**2).mean(1, keepdim=True), _CELL).clamp_min(_LEAST).log() / 2 + 4
 
 
-def _over(cells: Tensor, side: int) -> Tensor:
-    """The mean over squares of `side`² cells, for each cell."""
-    return F.interpolate(
-        F.avg_pool2d(cells, side, ceil_mode=True), cells.shape[-2:], mode="bilinear", align_corners=False
-    )
+def _over(image: Tensor, side: int) -> Tensor:
+    """The means over squares of `side`², at the size of the image."""
+    return at_size_of(means(image, side), image)

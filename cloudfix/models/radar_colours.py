@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cloudfix.models.squares import at_size_of, means
+
 _CELL, _SQUARE = 8, 5
 """Radar is averaged over cells of 8² pixels, and looked at in squares of 5² cells: speckle tells nothing."""
 
@@ -78,8 +80,7 @@ class RadarColours(nn.Module):
         known = self.share * look.known
         mean = (expected * known).mean((2, 3), keepdim=True) / known.mean((2, 3), keepdim=True).clamp_min(_LEAST)
         guided, differing = (
-            F.interpolate(x, restored.shape[-2:], mode="bilinear", align_corners=False)
-            for x in (torch.lerp(colours, expected, known), known * (expected - mean))
+            at_size_of(x, restored) for x in (torch.lerp(colours, expected, known), known * (expected - mean))
         )
         return torch.lerp(restored, guided, painted), differing
 
@@ -128,7 +129,7 @@ def look_of(radar: Tensor) -> Look:
 
 def cells(image: Tensor) -> Tensor:
     """(B, C, H, W) to (B, C, h, w): the mean of each cell."""
-    return F.avg_pool2d(image, _CELL, ceil_mode=True)
+    return means(image, _CELL)
 
 
 def over_squares(image: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cloudfix.models.radar_colours import RadarColours
+from cloudfix.models.squares import at_size_of, means
 
 _NEAR = (3, 4, 5, 6)
 """Levels of the pyramid that tell how much is seen nearby: squares of 8 to 64 pixels."""
@@ -128,25 +128,23 @@ def pull_push(image: Tensor, weight: Tensor) -> Tensor:
         (B, C, H, W): the image where the weight is 1, and where it is 0 what pixels of more weight around it have; 0
         where there is no weight at all.
     """
-    height, width = image.shape[-2:]
-    if max(height, width) == 1:
+    if max(image.shape[-2:]) == 1:
         return image * weight / weight.clamp_min(_LEAST)
-    total, covered = (F.avg_pool2d(x, 2, ceil_mode=True) for x in (image * weight, weight))
+    total, covered = (means(x, 2) for x in (image * weight, weight))
     # One pixel of four suffices to know the four.
     coarse = pull_push(total / covered.clamp_min(_LEAST), (4 * covered).clamp_max(1))
-    around = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
-    return torch.lerp(around, image, weight)
+    return torch.lerp(at_size_of(coarse, image), image, weight)
 
 
 def _seen_nearby(seen: Tensor) -> Tensor:
     """(B, 1, H, W) to (B, len(_NEAR), H, W): its means over squares of several sizes, one map for each."""
-    means, size = [], seen.shape[-2:]
+    nearby, coarse = [], seen
     for level in range(1, max(_NEAR) + 1):
-        if max(seen.shape[-2:]) > 1:
-            seen = F.avg_pool2d(seen, 2, ceil_mode=True)
+        if max(coarse.shape[-2:]) > 1:
+            coarse = means(coarse, 2)
         if level in _NEAR:
-            means.append(F.interpolate(seen, size, mode="bilinear", align_corners=False))
-    return torch.cat(means, dim=1)
+            nearby.append(at_size_of(coarse, seen))
+    return torch.cat(nearby, dim=1)
 
 
 def _with_ground(mean: Tensor, share: Tensor, ground: Tensor) -> tuple[Tensor, Tensor]:

@@ -111,8 +111,7 @@ def _run(
     train, validation = (_open(stage.data, data, split) for split in ("train", "validation"))
     plan = Plan.of(stage, len(train), trainer.world_size)
     kept = Cached(train, CACHE_BYTES // max(stage.data.workers, 1))
-    grounds = replace(stage.data, dataset=stage.data.grounds, validation=(), test=())
-    _fit_before(network, kept, card, _open(grounds, data, "train") if grounds.dataset else None)
+    _fit_before(network, kept, card, _open_grounds(stage.data, data))
     draws = Draws(kept, stage.data, card, stage.seed, thickness=card.role == "thickness")
     judge = Judge(Cached(validation, CACHE_BYTES), card, stage.data.cloud_recipe(), stage.seed, stage.precision)
     course = Course(stage, plan)
@@ -134,6 +133,12 @@ def _run(
         }
         save(out / f"{name}.safetensors", load(out / BEST)[0], replace(card, metrics={**card.metrics, **measured}))
     trainer.strategy.barrier()
+
+
+def _open_grounds(settings: Data, root: Path) -> Dataset | None:
+    if settings.grounds is None:
+        return None
+    return _open(replace(settings, dataset=settings.grounds, validation=(), test=()), root, "train")
 
 
 def _fit_before(network: nn.Module, images: Dataset, card: Card, grounds: Dataset | None) -> None:
