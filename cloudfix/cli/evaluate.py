@@ -194,9 +194,10 @@ def _open(
     validation, test = held.validation, held.test
     if asked in parts and len(parts) > 1:
         validation, test = (regions_of(asked, named, parts) for named in (validation, test))
-    opened = open_dataset(
-        asked, data, split, resize=held.resize, validation=validation, test=test, unreadable=unreadable
-    )
+    # a stage may shrink images to see more of them at once; that is no size to judge at
+    sizes = [stage.data.resize for stage in stages]
+    resize = None if None in sizes else max(size for size in sizes if size)
+    opened = open_dataset(asked, data, split, resize=resize, validation=validation, test=test, unreadable=unreadable)
     return opened, held.cloud_recipe()
 
 

@@ -13,10 +13,14 @@ _LEAST = 0.15
 
 _STEPS = 851
 _CELL = 8
-_CELLS = 11
-"""The transmission is that of squares of so many cells of so many pixels a side."""
+_CELLS, _FEW_CELLS = 11, 3
+"""The transmission is that of squares of so many cells of so many pixels a side; of the few where the veil changes."""
 
-_LOOKS = 0.5
+_CHANGES, _CHANGES_SIDE = (0.45, 0.65), 63
+"""Few cells are taken where their veil leaves at most the first share of what that of many cells cannot explain, over
+squares of so many pixels a side; many where it leaves the second: what is finer is then the network's error."""
+
+_LOOKS = 0.3
 """What the look of the image as a whole counts for in how dense its veil is; the rest is what the network says."""
 
 _THIN = 0.1
@@ -35,9 +39,9 @@ class EvenVeil(nn.Module):
 
     x = t y + (1 − t) A with A = 1 − t: the denser a veil, the brighter (RICE-I, docs/training-log.md). At t = 0.5 an
     error of 0.01 in t moves y by 0.01 to 0.03, and an error of the network by pixels is gone. How dense the veil is
-    over all of the image, the network and `VeilDensity` say half and half: over ground that neither knows they are
-    wrong in different ways. A place where the network says much else has a veil of its own, as dense as it says; and
-    where no veil explains what it did, the restored image stays.
+    over all of the image, the network says for the most part and `VeilDensity` for the rest: over ground that neither
+    knows they are wrong in different ways. How dense it is around a pixel the network says, of all the nearer what
+    lies around the more the veil changes there; and where no veil explains what it did, the restored image stays.
     """
 
     def __init__(self) -> None:
@@ -58,14 +62,13 @@ class EvenVeil(nn.Module):
             image, restored = image.float(), restored.float()
             shown = restored.clamp(0, 1)
             moments = _moments(image, shown)
-            overall, around = _overall(moments), _around(moments)
+            overall, around = _overall(moments), _as_it_changes(image, shown, moments)
             looks = self.density(image)[:, None, None, None].clamp(_LEAST, 1)
             even = (1 - ((around - overall) / _UNEVEN) ** 2).clamp_min(0)
             say = _LOOKS * even * ((1 - around) / _THIN).clamp(0, 1)
             t = (around + say * (looks - overall).nan_to_num(0)).clamp(_LEAST, 1)
-            distance = (undone(image, around) - shown).abs().mean(1, keepdim=True)
             least, most = _BELIEVED
-            believed = ((most - _smoothed(distance, _SIDE)) / (most - least)).clamp(0, 1)
+            believed = ((most - _unexplained(image, shown, around, _SIDE)) / (most - least)).clamp(0, 1)
             return torch.lerp(restored, undone(image, t), believed)
 
 
@@ -76,7 +79,7 @@ def transmission(image: Tensor, restored: Tensor) -> Tensor:
         image: (B, 3, H, W) in 0…1; H and W divide by 8.
         restored: the same.
     """
-    return _around(_moments(image, restored))
+    return _around(_moments(image, restored), _CELLS)
 
 
 def overall_transmission(image: Tensor, restored: Tensor) -> Tensor:
@@ -100,9 +103,23 @@ def _moments(image: Tensor, restored: Tensor) -> Tensor:
     return F.avg_pool2d(torch.stack([values.double().mean(1) for values in products], dim=1), _CELL)
 
 
-def _around(moments: Tensor) -> Tensor:
+def _as_it_changes(image: Tensor, shown: Tensor, moments: Tensor) -> Tensor:
+    """(B, 1, H, W) the transmission around each pixel, nearer around where the veil changes within `_CELLS`."""
+    wide, near = _around(moments, _CELLS), _around(moments, _FEW_CELLS)
+    left, left_near = (_unexplained(image, shown, t, _CHANGES_SIDE) for t in (wide, near))
+    least, most = _CHANGES
+    changes = ((most - left_near / left.clamp_min(1e-6)) / (most - least)).clamp(0, 1)
+    return torch.lerp(wide, near, changes)
+
+
+def _unexplained(image: Tensor, shown: Tensor, t: Tensor, side: int) -> Tensor:
+    """(B, 1, H, W) mean difference over squares between what the network shows and the image without a veil of t."""
+    return _smoothed((undone(image, t) - shown).abs().mean(1, keepdim=True), side)
+
+
+def _around(moments: Tensor, cells: int) -> Tensor:
     """(B, 1, H, W) the transmission around each pixel."""
-    around = F.avg_pool2d(moments, _CELLS, 1, _CELLS // 2, count_include_pad=False)
+    around = F.avg_pool2d(moments, cells, 1, cells // 2, count_include_pad=False)
     return F.interpolate(_best(around), scale_factor=_CELL, mode="bilinear", align_corners=False)
 
 

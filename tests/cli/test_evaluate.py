@@ -123,6 +123,7 @@ def test_the_recipe_names_what_was_held_back(pairs, weights, tmp_path) -> None:
     recipe.write_text(
         "name: dsen2-cr.held\nabout: a test\nlicence: none\ntraining_data: noise\narchitecture: dsen2-cr\nepochs: 1\n"
         f"data: {{dataset: pairs, resize: 24, crop: 16, validation: ['2'], test: {regions[4:6]}}}\n"
+        "stages: {crops: {}, whole: {start: crops, data: {resize: 16}}}\n"
     )
     arguments = ("evaluate", "--model", weights[0], "--data", pairs, "--recipe", recipe, "--json", tmp_path / "r.json")
     result = invoke(*arguments)

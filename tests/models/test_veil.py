@@ -44,7 +44,7 @@ def test_where_the_veil_is_not_even_the_output_stays():
     changed = (veil(cloudy, clear) - clear).abs()
     assert changed[..., :128].max() < 0.01
     assert changed[..., 176:].max() < 0.01
-    assert changed.max() < 0.25
+    assert changed.max() < 0.3
 
 
 def test_a_veil_that_becomes_thinner_is_undone_without_steps():
@@ -56,6 +56,13 @@ def test_a_veil_that_becomes_thinner_is_undone_without_steps():
     left, right = (EvenVeil()(image[..., part], rough[..., part]) for part in (slice(256), slice(192, 448)))
     assert (left[..., 192:] - right[..., :64]).abs().mean() < 0.01
     assert (left - clear[..., :256]).abs().mean() < (rough - clear).abs().mean()
+
+
+def test_a_veil_that_changes_within_a_few_squares_is_followed():
+    clear = ground(0, side=256)
+    rows = torch.linspace(0, 6.28, 256)[:, None]
+    image = veiled(clear, 0.55 + 0.12 * rows.sin() * rows.T.cos())
+    assert (EvenVeil()(image, clear) - clear).abs().mean() < 0.01
 
 
 def test_each_image_of_a_batch_has_its_own():
@@ -91,7 +98,7 @@ def test_what_was_seen_is_remembered():
     assert abs(density(image) - 0.3) < abs(forgetful(image) - 0.3)
 
 
-def test_the_look_of_the_image_and_the_network_say_half_and_half_how_dense_a_veil_is():
+def test_the_look_of_the_image_says_three_tenths_of_how_dense_a_veil_is():
     clear, t = ground(100), 0.5
     image = veiled(clear, t)
     wrong = ((image - 0.53**2) / 0.47).clamp(0, 1)
@@ -101,7 +108,7 @@ def test_the_look_of_the_image_and_the_network_say_half_and_half_how_dense_a_vei
     looks = veil.density(image).item()
     assert said != pytest.approx(looks, abs=0.01)
     found = overall_transmission(image, veil(image, wrong)).item()
-    assert found == pytest.approx((said + looks) / 2, abs=0.005)
+    assert found == pytest.approx(0.7 * said + 0.3 * looks, abs=0.005)
 
 
 @given(seed=st.integers(100, 200))
