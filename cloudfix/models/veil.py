@@ -20,7 +20,7 @@ _CHANGES, _CHANGES_SIDE = (0.45, 0.65), 63
 """Few cells are taken where their veil leaves at most the first share of what that of many cells cannot explain, over
 squares of so many pixels a side; many where it leaves the second: what is finer is then the network's error."""
 
-_LOOKS = 0.3
+_LOOKS = 0.5
 """What the look of the image as a whole counts for in how dense its veil is; the rest is what the network says."""
 
 _THIN = 0.1
@@ -39,8 +39,8 @@ class EvenVeil(nn.Module):
 
     x = t y + (1 − t) A with A = 1 − t: the denser a veil, the brighter (RICE-I, docs/training-log.md). At t = 0.5 an
     error of 0.01 in t moves y by 0.01 to 0.03, and an error of the network by pixels is gone. How dense the veil is
-    over all of the image, the network says for the most part and `VeilDensity` for the rest: over ground that neither
-    knows they are wrong in different ways. How dense it is around a pixel the network says, of all the nearer what
+    over all of the image, the network and `VeilDensity` say half and half: over ground that neither knows they are
+    wrong in different ways. How dense it is around a pixel the network says, of all the nearer what
     lies around the more the veil changes there; and where no veil explains what it did, the restored image stays.
     """
 
