@@ -42,11 +42,20 @@ class VeilDensity(nn.Module):
         self.register_buffer("examples", torch.zeros(_EXAMPLES, _STATISTICS))
         self.register_buffer("height", torch.zeros(_EXAMPLES))
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(B,) the transmission of the veil over each image (B, 3, H, W) in 0…1; NaN before `fit`."""
-        standard = self._standard(statistics(image))
-        transmission: Tensor = self.level + standard @ self.slope + _near(standard, self.examples) @ self.height
-        return transmission
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """How dense a veil looks, and how far the look is from any that is known.
+
+        Args:
+            image: (B, 3, H, W) in 0…1; H and W divide by 8.
+
+        Returns:
+            (B,) the transmission of the veil, NaN before `fit`, and (B,) the root mean square of what the standardised
+            statistics differ by from those of the nearest example.
+        """
+        standard = (statistics(image) - self.centre) / self.spread
+        apart = _apart(standard, self.examples)
+        transmission = self.level + standard @ self.slope + _near(apart) @ self.height
+        return transmission, apart.amin(1).sqrt()
 
     def fit(self, seen: Tensor, transmission: Tensor, trust: Tensor, known: int) -> None:
         """Learn from examples, in place and at once.
@@ -70,14 +79,11 @@ class VeilDensity(nn.Module):
         self.level, self.slope = level.float(), slope.float()
         standard, left, trust = standard[:known], (transmission - level - standard @ slope)[:known], trust[:known]
         chosen = standard[torch.linspace(0, known - 1, min(known, _EXAMPLES)).long()]
-        near, among = _near(standard, chosen), _near(chosen, chosen)
+        near, among = _near(_apart(standard, chosen)), _near(_apart(chosen, chosen))
         height = torch.linalg.solve((near.T * trust) @ near + _LOCAL * among, (near.T * trust) @ left)
-        self.examples, self.height = torch.zeros(_EXAMPLES, _STATISTICS), torch.zeros(_EXAMPLES)
+        # What is left of the room is the first example again, of no height: so no other is the nearest.
+        self.examples, self.height = chosen[:1].float().repeat(_EXAMPLES, 1), torch.zeros(_EXAMPLES)
         self.examples[: len(chosen)], self.height[: len(chosen)] = chosen.float(), height.float()
-
-    def _standard(self, seen: Tensor) -> Tensor:
-        standard: Tensor = (seen - self.centre) / self.spread
-        return standard
 
 
 def statistics(image: Tensor) -> Tensor:
@@ -106,7 +112,11 @@ def _pointed_at(image: Tensor, dark: Tensor) -> Tensor:
     return torch.cat([many * (level.gather(1, among) - dark), many], dim=1)
 
 
-def _near(standard: Tensor, examples: Tensor) -> Tensor:
-    """(N, M) how near each of N images is to each of M, 0…1."""
-    apart = ((standard[:, None] - examples) ** 2).sum(2)
+def _apart(standard: Tensor, examples: Tensor) -> Tensor:
+    """(N, M) squared distances of N images from M."""
+    return ((standard[:, None] - examples) ** 2).sum(2)
+
+
+def _near(apart: Tensor) -> Tensor:
+    """How near what is so far apart, squared, is, 0…1."""
     return torch.exp(apart / (-2 * _REACH**2))

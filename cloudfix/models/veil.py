@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,14 +16,23 @@ _LEAST = 0.15
 _STEPS = 851
 _CELL = 8
 _CELLS, _FEW_CELLS = 11, 3
-"""The transmission is that of squares of so many cells of so many pixels a side; of the few where the veil changes."""
+"""Where a veil changes the transmission is that of squares of so many cells of so many pixels a side; of the few where
+it changes within these, too."""
 
-_CHANGES, _CHANGES_SIDE = (0.45, 0.65), 63
-"""Few cells are taken where their veil leaves at most the first share of what that of many cells cannot explain, over
-squares of so many pixels a side; many where it leaves the second: what is finer is then the network's error."""
+_CHANGES, _CHANGES_SIDE = (0.45, 0.65), 127
+"""A veil changes where that of smaller squares leaves at most the first share of what that of larger ones cannot
+explain, over squares of so many pixels a side; where it leaves the second, what is finer is the network's error."""
 
-_LOOKS = 0.5
-"""What the look of the image as a whole counts for in how dense its veil is; the rest is what the network says."""
+_LOOKS = (0.2, 0.8)
+"""What the look of the image as a whole counts for in how dense its veil is; the rest is what the network says. The
+second where no veil explains what the network did and the look is a known one."""
+
+_STRAYS = (0.01, 0.02)
+"""The mean difference between what the network shows and the image without a veil, on 0…1, up to which the network
+knows the ground, and from which on it does not."""
+
+_NOVEL = (0.6, 0.9)
+"""How far the look of the image is from all that are known (`VeilDensity`) where it begins to be, and is, another."""
 
 _THIN = 0.1
 """What a veil takes away below which the look of the image counts for less: ground without a veil may look as if."""
@@ -39,9 +50,9 @@ class EvenVeil(nn.Module):
 
     x = t y + (1 − t) A with A = 1 − t: the denser a veil, the brighter (RICE-I, docs/training-log.md). At t = 0.5 an
     error of 0.01 in t moves y by 0.01 to 0.03, and an error of the network by pixels is gone. How dense the veil is
-    over all of the image, the network and `VeilDensity` say half and half: over ground that neither knows they are
-    wrong in different ways. How dense it is around a pixel the network says, of all the nearer what
-    lies around the more the veil changes there; and where no veil explains what it did, the restored image stays.
+    over all of the image, the network says where a veil explains what it did, and `VeilDensity` where none does: then
+    the network does not know this ground. How dense it is around a pixel the network says, where the veil changes.
+    Where no veil explains what it did and the look of the image tells nothing, the restored image stays.
     """
 
     def __init__(self) -> None:
@@ -62,13 +73,16 @@ class EvenVeil(nn.Module):
             image, restored = image.float(), restored.float()
             shown = restored.clamp(0, 1)
             moments = _moments(image, shown)
-            overall, around = _overall(moments), _as_it_changes(image, shown, moments)
-            looks = self.density(image)[:, None, None, None].clamp(_LEAST, 1)
-            even = (1 - ((around - overall) / _UNEVEN) ** 2).clamp_min(0)
-            say = _LOOKS * even * ((1 - around) / _THIN).clamp(0, 1)
-            t = (around + say * (looks - overall).nan_to_num(0)).clamp(_LEAST, 1)
-            least, most = _BELIEVED
-            believed = ((most - _unexplained(image, shown, around, _SIDE)) / (most - least)).clamp(0, 1)
+            overall, veil = _overall(moments), _as_it_changes(image, shown, moments)
+            difference = _difference(image, shown, veil)
+            looks, novelty = (values[:, None, None, None] for values in self.density(image))
+            lost = _ramp(difference.mean((2, 3), keepdim=True), _STRAYS) * (1 - _ramp(novelty, _NOVEL))
+            even = (1 - ((veil - overall) / _UNEVEN) ** 2).clamp_min(0)
+            least, most = _LOOKS
+            say = (least + (most - least) * lost) * even * _ramp(1 - veil, (0, _THIN))
+            say = say.masked_fill(looks.isnan(), 0)
+            t = (veil + say * (looks.nan_to_num(0).clamp(_LEAST, 1) - overall)).clamp(_LEAST, 1)
+            believed = torch.maximum(1 - _ramp(_smoothed(difference, _SIDE), _BELIEVED), say)
             return torch.lerp(restored, undone(image, t), believed)
 
 
@@ -104,17 +118,24 @@ def _moments(image: Tensor, restored: Tensor) -> Tensor:
 
 
 def _as_it_changes(image: Tensor, shown: Tensor, moments: Tensor) -> Tensor:
-    """(B, 1, H, W) the transmission around each pixel, nearer around where the veil changes within `_CELLS`."""
-    wide, near = _around(moments, _CELLS), _around(moments, _FEW_CELLS)
-    left, left_near = (_unexplained(image, shown, t, _CHANGES_SIDE) for t in (wide, near))
-    least, most = _CHANGES
-    changes = ((most - left_near / left.clamp_min(1e-6)) / (most - least)).clamp(0, 1)
-    return torch.lerp(wide, near, changes)
+    """(B, 1, H, W) the transmission around each pixel: of all the image, or of the nearer around the more it changes."""
+    even = _overall(moments).expand(-1, -1, *image.shape[-2:])
+    levels = [even, _around(moments, _CELLS), _around(moments, _FEW_CELLS)]
+    left = [_smoothed(_difference(image, shown, level), _CHANGES_SIDE) for level in levels]
+    veil = even
+    for (_, unexplained), (finer, less) in pairwise(zip(levels, left, strict=True)):
+        veil = torch.lerp(finer, veil, _ramp(less / unexplained.clamp_min(1e-6), _CHANGES))
+    return veil
 
 
-def _unexplained(image: Tensor, shown: Tensor, t: Tensor, side: int) -> Tensor:
-    """(B, 1, H, W) mean difference over squares between what the network shows and the image without a veil of t."""
-    return _smoothed((undone(image, t) - shown).abs().mean(1, keepdim=True), side)
+def _difference(image: Tensor, shown: Tensor, t: Tensor) -> Tensor:
+    """(B, 1, H, W) mean difference between what the network shows and the image without a veil of transmission t."""
+    return (undone(image, t) - shown).abs().mean(1, keepdim=True)
+
+
+def _ramp(values: Tensor, ends: tuple[float, float]) -> Tensor:
+    """0 up to the first of `ends`, 1 from the second on."""
+    return ((values - ends[0]) / (ends[1] - ends[0])).clamp(0, 1)
 
 
 def _around(moments: Tensor, cells: int) -> Tensor:
