@@ -118,7 +118,7 @@ def _moments(image: Tensor, restored: Tensor) -> Tensor:
 
 
 def _as_it_changes(image: Tensor, shown: Tensor, moments: Tensor) -> Tensor:
-    """(B, 1, H, W) the transmission around each pixel: of all the image, or of the nearer around the more it changes."""
+    """(B, 1, H, W) the transmission around each pixel: of all the image, or nearer around as it changes."""
     even = _overall(moments).expand(-1, -1, *image.shape[-2:])
     levels = [even, _around(moments, _CELLS), _around(moments, _FEW_CELLS)]
     left = [_smoothed(_difference(image, shown, level), _CHANGES_SIDE) for level in levels]
