@@ -40,7 +40,7 @@ _THIN = 0.1
 _UNEVEN = 0.07
 """How far the transmission of a place is from that of all the image where the look of this tells nothing of that."""
 
-_SIDE, _BELIEVED = 25, (0.1, 0.2)
+_SIDE, _BELIEVED = 17, (0.1, 0.2)
 """Squares of so many pixels a side, and the mean difference over them, on 0…1, up to which the veil is believed, and
 from which on it is not."""
 
@@ -73,7 +73,8 @@ class EvenVeil(nn.Module):
             image, restored = image.float(), restored.float()
             shown = restored.clamp(0, 1)
             moments = _moments(image, shown)
-            overall, veil = _overall(moments), _as_it_changes(image, shown, moments)
+            overall = _overall(moments)
+            veil = _as_it_changes(image, shown, moments, overall)
             difference = _difference(image, shown, veil)
             looks, novelty = (values[:, None, None, None] for values in self.density(image))
             lost = _ramp(difference.mean((2, 3), keepdim=True), _STRAYS) * (1 - _ramp(novelty, _NOVEL))
@@ -117,12 +118,11 @@ def _moments(image: Tensor, restored: Tensor) -> Tensor:
     return F.avg_pool2d(torch.stack([values.double().mean(1) for values in products], dim=1), _CELL)
 
 
-def _as_it_changes(image: Tensor, shown: Tensor, moments: Tensor) -> Tensor:
+def _as_it_changes(image: Tensor, shown: Tensor, moments: Tensor, overall: Tensor) -> Tensor:
     """(B, 1, H, W) the transmission around each pixel: of all the image, or nearer around as it changes."""
-    even = _overall(moments).expand(-1, -1, *image.shape[-2:])
-    levels = [even, _around(moments, _CELLS), _around(moments, _FEW_CELLS)]
+    veil = overall.expand(-1, -1, *image.shape[-2:])
+    levels = [veil, _around(moments, _CELLS), _around(moments, _FEW_CELLS)]
     left = [_smoothed(_difference(image, shown, level), _CHANGES_SIDE) for level in levels]
-    veil = even
     for (_, unexplained), (finer, less) in pairwise(zip(levels, left, strict=True)):
         veil = torch.lerp(finer, veil, _ramp(less / unexplained.clamp_min(1e-6), _CHANGES))
     return veil
