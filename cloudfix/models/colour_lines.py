@@ -37,7 +37,9 @@ def colour_lines(image: Tensor) -> tuple[Tensor, Tensor]:
     pixels = F.unfold(image, _SIDE, stride=_SIDE).reshape(len(image), 3, _SIDE**2, -1).permute(0, 3, 2, 1)
     mean = pixels.mean(2)
     centred = pixels - mean[:, :, None]
-    variance, directions = torch.linalg.eigh(centred.mT @ centred / _SIDE**2)
+    # What is left across a line is a millionth of what lies along it: single precision has no digits for that.
+    exact = centred.double()
+    variance, directions = (part.to(image.dtype) for part in torch.linalg.eigh(exact.mT @ exact / _SIDE**2))
     along = directions[..., 2] * directions[..., 2].sum(-1, keepdim=True).sign()
     most, second = variance[..., 2], variance[..., 1].clamp_min(0)
     grey = torch.full((3,), 3**-0.5, device=image.device)

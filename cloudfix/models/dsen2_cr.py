@@ -55,8 +55,9 @@ class DSen2CR(nn.Module):
             which share of the input comes through. "filled", ours, is gated, gives opaque cloud a share of what is
             seen around it (`surroundings.Filling`), and leaves out its relief (`detail.Detail`); "matched", ours, is
             gated, and gives what is under cloud the mean colours of what is not (`surroundings.Matching`); "guided",
-            ours, is matched, and gives opaque cloud even colours, moved to where radar expects them
-            (`radar_colours.RadarColours`). The last three look at the whole input.
+            ours, is matched, gives opaque cloud even colours, moved to where radar expects them
+            (`radar_colours.RadarColours`), and fills what is a guess from what was surely restored around it
+            (`confidence.Confidence`). The last three look at the whole input.
 
     Raises:
         ModelError: there are more output than input channels, or not two of SAR for what looks at them.

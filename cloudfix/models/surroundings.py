@@ -7,7 +7,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from cloudfix.models.confidence import Confidence
 from cloudfix.models.radar_colours import RadarColours
 from cloudfix.models.squares import at_size_of, means
 
@@ -19,6 +21,12 @@ _FAR = -2.0
 
 _SHARE = 0.2
 """Of the input, before training: where no more is seen, half of a difference is made up."""
+
+_SURELY = 4
+"""Power of how likely a cell was restored: what may be a guess hardly counts beside what surely is none."""
+
+_FEW = 0.005
+"""Share of the input that was surely restored at which half of a guess gives way."""
 
 _LEAST = 1e-6
 
@@ -73,7 +81,8 @@ class Matching(nn.Module):
 
     Under cloud a network paints what places mostly look like; how bright this one is on this day, shows beside the
     cloud. The less is seen, the less is shifted, unless something is known of the ground around the input, which then
-    counts for what is hidden of it. Radar, if it is to, tells how the one should differ from the other.
+    counts for what is hidden of it. Radar, if it is to, tells how the one should differ from the other. With radar's
+    colours comes `Confidence`: a guess becomes more like what was surely restored near it.
 
     Args:
         radar_bands: bands whose colours radar tells (`RadarColours`); 0 for a network that does without.
@@ -86,6 +95,7 @@ class Matching(nn.Module):
         super().__init__()
         self.share = nn.Parameter(torch.tensor(math.log(_SHARE)))
         self.colours = RadarColours(radar_bands) if radar_bands else None
+        self.confidence = Confidence() if radar_bands else None
 
     def forward(
         self, image: Tensor, restored: Tensor, trust: Tensor, ground: Tensor | None = None, radar: Tensor | None = None
@@ -108,13 +118,36 @@ class Matching(nn.Module):
             image, restored, seen = image.float(), restored.float(), torch.sigmoid(trust.float())
             hidden = 1 - seen
             mean, share = _mean(image, seen), seen.mean((2, 3), keepdim=True)
+            differing = torch.zeros_like(mean)
             if self.colours is not None and radar is not None:
                 restored, differing = self.colours(radar.float(), image, restored, hidden)
                 mean = mean + _mean(differing, hidden) - _mean(differing, seen)
             if ground is not None:
                 mean, share = _with_ground(mean, share, ground[:, :, None, None].float())
             shift = mean - _mean(restored, hidden)
-            return restored + hidden * shift * share / (share + self.share.exp())
+            matched = restored + hidden * shift * share / (share + self.share.exp())
+            if self.confidence is None:
+                return matched
+            return _filled(matched, self.confidence(image, matched.detach()), differing)
+
+
+def _filled(image: Tensor, likely: Tensor, differing: Tensor) -> Tensor:
+    """Draw guesses towards what was surely restored near them.
+
+    Args:
+        image: (B, C, H, W).
+        likely: (B, 1, h, w) how likely each cell was restored.
+        differing: (B, C, H, W), how far each pixel is expected to be from the mean of the image.
+
+    Returns:
+        (B, C, H, W); what was surely restored stays.
+    """
+    # A cell beside a guess is partly one, and would be the nearest of all.
+    inner = -F.max_pool2d(-likely, 3, stride=1, padding=1)
+    surely, guessed = at_size_of(inner**_SURELY, image), at_size_of(1 - likely, image)
+    count = surely.mean((2, 3), keepdim=True)
+    near = differing + pull_push(image - differing, surely)
+    return torch.lerp(image, near, guessed * count / (count + _FEW))
 
 
 def pull_push(image: Tensor, weight: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from cloudfix.models.density import VeilDensity
 from cloudfix.models.radar_colours import RadarColours
 from cloudfix.training.averaging import Averaging
 from cloudfix.training.checkpoints import BEST, LAST, Keeper, WholeFiles
+from cloudfix.training.confidence import fit_confidence
 from cloudfix.training.course import Course
 from cloudfix.training.datasets import open_dataset
 from cloudfix.training.display import Display
@@ -131,7 +132,9 @@ def _run(
             "hardware": _hardware(trainer),
             "seed": float(stage.seed),
         }
-        save(out / f"{name}.safetensors", load(out / BEST)[0], replace(card, metrics={**card.metrics, **measured}))
+        best = load(out / BEST)[0]
+        fit_confidence(best, kept, card)
+        save(out / f"{name}.safetensors", best, replace(card, metrics={**card.metrics, **measured}))
     trainer.strategy.barrier()
 
 

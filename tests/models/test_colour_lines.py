@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloudfix.models.colour_lines import colour_lines
@@ -18,6 +18,7 @@ def shaded(colour, seed=0, side=32):
 
 
 @given(t=st.floats(0.3, 1), seed=st.integers(0, 100))
+@example(t=0.9548843142318049, seed=55)  # in single precision its line seems blurred
 def test_ground_in_light_and_shade_points_at_the_brightness_of_the_veil(t, seed):
     level, trust = colour_lines(shaded(SAND, seed) * t + (1 - t) ** 2)
     torch.testing.assert_close(level, torch.full_like(level, (1 - t) ** 2), atol=1e-3, rtol=0)
