@@ -87,6 +87,6 @@ def _right(restored: Tensor, clear: dict[str, Tensor], card: Card) -> Tensor:
     return _examples(torch.exp(-((error / _WRONG) ** 2) / 2)[None])[0]
 
 
-def _examples(cells: Tensor) -> Tensor:
+def _examples(grid: Tensor) -> Tensor:
     """(1, C, h, w) to (C, N): a cell of four, as those beside it tell much the same."""
-    return cells[0, :, ::2, ::2].flatten(1)
+    return grid[0, :, ::2, ::2].flatten(1)

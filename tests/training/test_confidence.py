@@ -35,9 +35,11 @@ class Painter(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.confidence = Confidence()
+        self.shown: list[Tensor] = []
 
     def forward(self, inputs: Tensor) -> Tensor:
         image = inputs[:, 2:]
+        self.shown.append(image / 5)
         return torch.where(image.mean(1, keepdim=True) > 3, 1.5, image)
 
 
@@ -74,6 +76,14 @@ def test_guesses_that_are_wrong_and_pixels_left_alone_are_told_apart() -> None:
 
 def test_guesses_that_are_right_are_trusted() -> None:
     assert likely(learned(*(pair(seed, 0.3) for seed in range(6))), pair(99, 0.3))[..., :6, :].mean() > 0.7
+
+
+def test_of_a_pair_both_images_are_shown() -> None:
+    shown = learned(DARK[0]).shown
+    assert len(shown) == 2
+    for image, given in zip(shown, (DARK[0].cloudy, DARK[0].clear), strict=True):
+        assert given is not None
+        torch.testing.assert_close(image[0], torch.from_numpy(given)[:, :60, :60])
 
 
 def test_a_region_counts_by_the_root_of_its_pairs() -> None:
