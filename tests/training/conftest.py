@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,19 @@ import pytest
 import torch
 from rasterio.transform import from_origin
 
+from cloudfix.models import Card, create, load
 from cloudfix.raster.header import opened
+from cloudfix.sensors import SLOTS
+from cloudfix.training.fit import fit
+from cloudfix.training.networks import SAR_INPUTS
+from cloudfix.training.recipe import Data, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import nn
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -100,3 +107,18 @@ def dataset_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetFil
     """Writes miniature data sets; what is kept of them goes to a cache of the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return DatasetFiles(tmp_path / "data")
+
+
+@pytest.fixture
+def guided_run(dataset_files: DatasetFiles, tmp_path: Path) -> nn.Module:
+    """A network with a guided skip after a run of one step."""
+    for season, region in (("ROIs1158_spring", 5), ("ROIs2017_winter", 12), ("ROIs1868_summer", 19)):
+        dataset_files.triplet(season, region, 7)
+    stage = Stage(sar=True, steps=1, validate_every=1, batch=1, data=Data("sen12mscr", crop=16, workers=0))
+    options = {"in_channels": 15, "out_channels": 13, "blocks": 4, "features": 4, "skip": "guided"}
+    card = Card("aca-crnet.t", "aca-crnet", options, tuple(SLOTS), sar=SAR_INPUTS, scale=5.0, tile=16, overlap=0)
+    places = {"data": dataset_files.root, "out": tmp_path / "run", "accelerator": "cpu", "devices": 1}
+    network = create("aca-crnet", **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*are taken")
+        return load(fit(stage, name=card.name, card=card, network=network, resume=False, **places))[0]

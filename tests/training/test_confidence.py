@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor, nn
 
-from cloudfix.models import Card, create, load
+from cloudfix.models import Card, create
 from cloudfix.models.confidence import Confidence
-from cloudfix.sensors import SLOTS
 from cloudfix.training.confidence import fit_confidence
 from cloudfix.training.datasets.sample import Sample
-from cloudfix.training.fit import fit
 from cloudfix.training.networks import SAR_INPUTS
-from cloudfix.training.recipe import Data, Stage
 from tests.training.in_memory import InMemory
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RGB = ("red", "green", "blue")
 OPTIONS = {"in_channels": 5, "out_channels": 3, "blocks": 4, "features": 4, "skip": "guided"}
@@ -116,15 +109,5 @@ def test_a_network_without_it_stays_as_it_is() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-@pytest.mark.filterwarnings("ignore:.*are taken")
-def test_a_run_learns_it_after_the_network(dataset_files: Any, tmp_path: Path) -> None:
-    for season, region in (("ROIs1158_spring", 5), ("ROIs2017_winter", 12), ("ROIs1868_summer", 19)):
-        dataset_files.triplet(season, region, 7)
-    stage = Stage(sar=True, steps=1, validate_every=1, batch=1, data=Data("sen12mscr", crop=16, workers=0))
-    slots = tuple(SLOTS)
-    options = {**OPTIONS, "in_channels": 15, "out_channels": 13}
-    card = replace(CARD, options=options, slots=slots, tile=16, overlap=0)
-    places = {"data": dataset_files.root, "out": tmp_path / "run", "accelerator": "cpu", "devices": 1}
-    network = create("aca-crnet", **options)
-    trained: Any = load(fit(stage, name=card.name, card=card, network=network, resume=False, **places))[0]
-    assert trained.surroundings.confidence.fitted == 1
+def test_a_run_learns_it_after_the_network(guided_run: Any) -> None:
+    assert guided_run.surroundings.confidence.fitted == 1

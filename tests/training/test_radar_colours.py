@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from cloudfix.models import Card, create, load
+from cloudfix.models import Card
 from cloudfix.models.radar_colours import RadarColours
-from cloudfix.sensors import SLOTS
 from cloudfix.training.datasets.sample import Sample
-from cloudfix.training.fit import fit
 from cloudfix.training.networks import SAR_INPUTS
 from cloudfix.training.radar_colours import fit_colours
-from cloudfix.training.recipe import Data, Stage
 from tests.training.in_memory import InMemory
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RGB = ("red", "green", "blue")
 OPTIONS = {"in_channels": 5, "out_channels": 3, "blocks": 4, "features": 4, "skip": "guided"}
@@ -82,18 +76,8 @@ def test_ground_without_radar_is_left_out() -> None:
         torch.testing.assert_close(learned(dark, *PLACES[1:]).state_dict()[name], tensor)
 
 
-@pytest.mark.filterwarnings("ignore:.*are taken")
-def test_a_run_learns_it_before_the_network(dataset_files: Any, tmp_path: Path) -> None:
-    for season, region in (("ROIs1158_spring", 5), ("ROIs2017_winter", 12), ("ROIs1868_summer", 19)):
-        dataset_files.triplet(season, region, 7)
-    stage = Stage(sar=True, steps=1, validate_every=1, batch=1, data=Data("sen12mscr", crop=16, workers=0))
-    slots = tuple(SLOTS)
-    options = {**OPTIONS, "in_channels": 15, "out_channels": 13}
-    card = replace(CARD, options=options, slots=slots, tile=16, overlap=0)
-    places = {"data": dataset_files.root, "out": tmp_path / "run", "accelerator": "cpu", "devices": 1}
-    network = create("aca-crnet", **options)
-    trained: Any = load(fit(stage, name=card.name, card=card, network=network, resume=False, **places))[0]
-    colours = trained.surroundings.colours
+def test_a_run_learns_it_before_the_network(guided_run: Any) -> None:
+    colours = guided_run.surroundings.colours
     assert colours.share > 0
     assert colours.coefficients[0].min() > 0
 
