@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cloudfix.models.density import VeilDensity
+from cloudfix.models.transmission_map import CELL, TransmissionMap
 
 _LEAST = 0.15
 """Transmission below which nothing is taken for a veil that can be undone."""
 
 _STEPS = 851
-_CELL = 8
 _CELLS, _FEW_CELLS = 11, 3
 """Where a veil changes the transmission is that of squares of so many cells of so many pixels a side; of the few where
 it changes within these, too."""
@@ -40,6 +40,10 @@ _THIN = 0.1
 _UNEVEN = 0.07
 """How far the transmission of a place is from that of all the image where the look of this tells nothing of that."""
 
+_PATCHY = (0.1, 0.15)
+"""The deviation of a veil's transmission within an image, relative to its mean, from which on `TransmissionMap` has a
+say, and alone."""
+
 _SIDE, _BELIEVED = 17, (0.1, 0.2)
 """Squares of so many pixels a side, and the mean difference over them, on 0…1, up to which the veil is believed, and
 from which on it is not."""
@@ -52,12 +56,14 @@ class EvenVeil(nn.Module):
     error of 0.01 in t moves y by 0.01 to 0.03, and an error of the network by pixels is gone. How dense the veil is
     over all of the image, the network says where a veil explains what it did, and `VeilDensity` where none does: then
     the network does not know this ground. How dense it is around a pixel the network says, where the veil changes.
-    Where no veil explains what it did and the look of the image tells nothing, the restored image stays.
+    Where no veil explains what it did and the look of the image tells nothing, the restored image stays. Both are lost
+    where a veil is thick here and thin there: that, `TransmissionMap` sees.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.density = VeilDensity()
+        self.map = TransmissionMap()
 
     def forward(self, image: Tensor, restored: Tensor) -> Tensor:
         """The restored image, its veil undone.
@@ -84,7 +90,15 @@ class EvenVeil(nn.Module):
             say = say.masked_fill(looks.isnan(), 0)
             t = (veil + say * (looks.nan_to_num(0).clamp(_LEAST, 1) - overall)).clamp(_LEAST, 1)
             believed = torch.maximum(1 - _ramp(_smoothed(difference, _SIDE), _BELIEVED), say)
+            mapped, patchy = self._mapped(image)
+            t, believed = torch.lerp(t, mapped, patchy), torch.maximum(believed, patchy)
             return torch.lerp(restored, undone(image, t), believed)
+
+    def _mapped(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 1, H, W) the transmission as it is mapped, and (B, 1, 1, 1) how much that counts for."""
+        cells = self.map(image)
+        deviation, mean = torch.std_mean(cells, (2, 3), correction=0, keepdim=True)
+        return _at_pixels(cells), self.map.fitted * _ramp(deviation / mean, _PATCHY)
 
 
 def transmission(image: Tensor, restored: Tensor) -> Tensor:
@@ -115,7 +129,7 @@ def undone(image: Tensor, t: Tensor) -> Tensor:
 def _moments(image: Tensor, restored: Tensor) -> Tensor:
     """(B, 5, H / 8, W / 8) means over squares and bands of what the error of a transmission is made of."""
     products = (image, restored, image**2, image * restored, restored**2)
-    return F.avg_pool2d(torch.stack([values.double().mean(1) for values in products], dim=1), _CELL)
+    return F.avg_pool2d(torch.stack([values.double().mean(1) for values in products], dim=1), CELL)
 
 
 def _as_it_changes(image: Tensor, shown: Tensor, moments: Tensor, overall: Tensor) -> Tensor:
@@ -141,7 +155,12 @@ def _ramp(values: Tensor, ends: tuple[float, float]) -> Tensor:
 def _around(moments: Tensor, cells: int) -> Tensor:
     """(B, 1, H, W) the transmission around each pixel."""
     around = F.avg_pool2d(moments, cells, 1, cells // 2, count_include_pad=False)
-    return F.interpolate(_best(around), scale_factor=_CELL, mode="bilinear", align_corners=False)
+    return _at_pixels(_best(around))
+
+
+def _at_pixels(cells: Tensor) -> Tensor:
+    """(B, 1, h, w) to (B, 1, H, W)."""
+    return F.interpolate(cells, scale_factor=CELL, mode="bilinear", align_corners=False)
 
 
 def _overall(moments: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from cloudfix.errors import CloudfixWarning, InterruptionError, OutputError, Usa
 from cloudfix.models import load, save
 from cloudfix.models.density import VeilDensity
 from cloudfix.models.radar_colours import RadarColours
+from cloudfix.models.transmission_map import TransmissionMap
 from cloudfix.training.averaging import Averaging
 from cloudfix.training.checkpoints import BEST, LAST, Keeper, WholeFiles
 from cloudfix.training.confidence import fit_confidence
@@ -35,6 +36,7 @@ from cloudfix.training.module import SCORE, Learner
 from cloudfix.training.radar_colours import fit_colours
 from cloudfix.training.schedule import Plan
 from cloudfix.training.stream import CACHE_BYTES, Cached
+from cloudfix.training.transmission_map import STEPS, fit_transmission_map
 from cloudfix.training.validation import Judge
 from cloudfix.training.veil import fit_density
 
@@ -112,7 +114,7 @@ def _run(
     train, validation = (_open(stage.data, data, split) for split in ("train", "validation"))
     plan = Plan.of(stage, len(train), trainer.world_size)
     kept = Cached(train, CACHE_BYTES // max(stage.data.workers, 1))
-    _fit_before(network, kept, card, _open_grounds(stage.data, data))
+    _fit_before(network, kept, card, _open_grounds(stage.data, data), stage)
     draws = Draws(kept, stage.data, card, stage.seed, thickness=card.role == "thickness")
     judge = Judge(Cached(validation, CACHE_BYTES), card, stage.data.cloud_recipe(), stage.seed, stage.precision)
     course = Course(stage, plan)
@@ -144,11 +146,14 @@ def _open_grounds(settings: Data, root: Path) -> Dataset | None:
     return _open(replace(settings, dataset=settings.grounds, validation=(), test=()), root, "train")
 
 
-def _fit_before(network: nn.Module, images: Dataset, card: Card, grounds: Dataset | None) -> None:
-    """Fit those parts of a network that are regressions, which takes seconds."""
+def _fit_before(network: nn.Module, images: Dataset, card: Card, grounds: Dataset | None, stage: Stage) -> None:
+    """Fit those parts of a network that learn by themselves: regressions, and a map unless it is known already."""
     for part in network.modules():
         if isinstance(part, VeilDensity):
             fit_density(part, images, card, grounds)
+        elif isinstance(part, TransmissionMap) and not part.fitted:
+            steps = min(STEPS, stage.steps or STEPS)
+            fit_transmission_map(part, filter(None, (images, grounds)), card, steps=steps, seed=stage.seed)
         elif isinstance(part, RadarColours):
             fit_colours(part, images, card)
 

@@ -41,7 +41,7 @@ def fit_density(density: VeilDensity, dataset: Dataset, card: Card, grounds: Dat
         grounds: another data set, over whose clear images veils are laid, too.
     """
     looks, veils, laid = list[torch.Tensor](), list[torch.Tensor](), list[torch.Tensor]()
-    for clear, cloudy in _images(dataset, card):
+    for clear, cloudy in clear_and_cloudy(dataset, card):
         if cloudy is None:
             continue
         t = overall_transmission(cloudy, clear)
@@ -52,7 +52,7 @@ def fit_density(density: VeilDensity, dataset: Dataset, card: Card, grounds: Dat
         laid.append(_laid_over(clear))
     if not looks:
         return
-    further = [_laid_over(clear) for clear, _ in _images(grounds, card)] if grounds else []
+    further = [_laid_over(clear) for clear, _ in clear_and_cloudy(grounds, card)] if grounds else []
     pairs, each = len(looks), 1 / len(_LAID_ON)
     trust = [1.0] * pairs + [each] * len(_LAID_ON) * pairs
     if further:
@@ -61,8 +61,8 @@ def fit_density(density: VeilDensity, dataset: Dataset, card: Card, grounds: Dat
     density.fit(torch.cat(looks + laid + further), torch.cat(veils), torch.tensor(trust), known=pairs)
 
 
-def _images(dataset: Dataset, card: Card) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """The clear and the cloudy image of each sample, (1, 3, H, W), cut to sides that divide by 8."""
+def clear_and_cloudy(dataset: Dataset, card: Card) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """The clear and the cloudy image of each sample that can be read, (1, 3, H, W), cut to sides that divide by 8."""
     for _, sample in readable(dataset, range(len(dataset))):
         channels = [sample.slots.index(slot) for slot in card.slots]
         yield _image(sample.clear, channels), None if sample.cloudy is None else _image(sample.cloudy, channels)

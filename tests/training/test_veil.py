@@ -82,3 +82,4 @@ def test_a_run_learns_it_before_the_network(dataset_files: Any, tmp_path: Any) -
     trained: Any = load(weights)[0]
     assert trained.veil.density.level.isfinite()
     assert trained.veil.density.examples.any()
+    assert trained.veil.map.fitted == 1
