@@ -49,7 +49,7 @@ class TransmissionMap(nn.Module):
             (B, 1, H / 8, W / 8) in 0.1…1.
         """
         levels = []
-        seen = F.silu(self.enter(traits(image)))
+        seen = F.silu(self.enter(_traits(image)))
         for depth, block in enumerate(self.down):
             seen = block(F.avg_pool2d(seen, 2, ceil_mode=True) if depth else seen)
             levels.append(seen)
@@ -64,7 +64,7 @@ class TransmissionMap(nn.Module):
         return transmission.clamp_min(THICKEST)
 
 
-def traits(image: Tensor) -> Tensor:
+def _traits(image: Tensor) -> Tensor:
     """(B, 10, h, w) what `TransmissionMap` looks at in each cell of (B, 3, H, W) in 0…1.
 
     Mean and deviation of each band, how dark the darkest band is, on average and at least, how bright the brightest is

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cloudfix.training.datasets.sample import Dataset
 
 STEPS = 1500
-"""Six minutes of one core."""
+"""Seven minutes of one core."""
 
 _BATCH, _SIDE = 16, 256
 _LR, _DECAY, _WARM_UP, _CLIP = 2e-3, 1e-3, 50, 1.0
