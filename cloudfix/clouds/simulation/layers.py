@@ -257,8 +257,11 @@ def _uneven(depth: Tensor, variation: Tensor) -> Tensor:
 
 
 def _within(depth: Tensor, seen: Tensor) -> Tensor:
-    """What bands see where there is cloud at 550 nm, so that thickness tells which pixels are as they were."""
-    return seen * (depth > 0)
+    """What bands see where there is cloud at 550 nm, so that thickness tells which pixels are as they were.
+
+    A depth above 0 may be too small for the thickness to tell.
+    """
+    return seen * (torch.exp(-depth) < 1)
 
 
 def _scatter(scene: Seen, depth: Tensor, cloud: CloudLight, lit: Tensor | None = None) -> None:
