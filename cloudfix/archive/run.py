@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import uuid
 from contextlib import suppress
@@ -138,18 +139,18 @@ class Archive:
             )
         except OutputError:
             raise
-        except CloudfixError as error:
-            return replace(record, reason=str(error))
         except Exception as error:
             text = " ".join(str(error).split())
             if type(error).__name__ == "KilledWorker":
                 # Of a chunk: whoever handed the scene over tells of it as of the scene.
                 raise
-            if type(error).__module__.startswith("distributed"):
+            if type(error).__module__.startswith("distributed") or _in_a_closing_worker():
                 # The scene is not to blame, and is no failure to be kept in mind.
                 raise ClusterError(
                     f"{task.title}: the scheduler was lost ({text}); the same command goes on"
                 ) from error
+            if isinstance(error, CloudfixError):
+                return replace(record, reason=str(error))
             return replace(record, reason=f"{task.title}: unexpected {type(error).__name__}: {text}; please report it")
         files = {self._relative(path): path.stat().st_size for path in task.outputs}
         self.records.keep(task.outputs)
@@ -184,6 +185,18 @@ class Archive:
 
     def _relative(self, path: Path) -> str:
         return os.path.relpath(path, self.records.outputs)
+
+
+def _in_a_closing_worker() -> bool:
+    """Whether this is in a worker of a cluster that goes down: threads, files and connections may fail in any way."""
+    if "distributed" not in sys.modules:
+        return False
+    from distributed import Status, get_worker
+
+    try:
+        return get_worker().status in (Status.closing, Status.closed, Status.failed)
+    except ValueError:
+        return False
 
 
 def run_archive(archive: Archive, tasks: Iterable[Task], attempts: Attempts | None = None) -> Generator[Outcome]:

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import cloudpickle
 import pytest
 
+from cloudfix.archive import scene as scene_module
 from cloudfix.archive import workers as workers_module
 from cloudfix.archive.cluster import local_workers, reach, remote_workers
 from cloudfix.archive.options import Options
@@ -199,6 +200,42 @@ def _once_nobody_is_at_it(archive, scenes):
         if "busy" not in statuses:
             return statuses
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("cannot schedule new futures"), SceneError("0.tif: cannot be read")])
+def test_what_fails_as_a_worker_closes_is_no_failure_of_the_scene(archive, scenes, tmp_path, monkeypatch, error):
+    def fail(*_args, **_kwargs):
+        worker = distributed.get_worker()
+        worker.loop.add_callback(worker.close, nanny=False)
+        while worker.status == distributed.Status.running:
+            time.sleep(0.01)
+        raise error
+
+    run, names = archive("clear")
+    (task,) = plan(scenes[:1], names)
+    told = tmp_path / "told"
+    monkeypatch.setattr(scene_module, "restore_scene", fail)
+    with (
+        distributed.LocalCluster(1, processes=False, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        future = client.submit(_attempt, run, task, told)
+        while not told.exists():
+            time.sleep(0.01)
+        del future
+    assert told.read_text() == f"ClusterError: 0.tif: the scheduler was lost ({error}); the same command goes on"
+    assert run.settled(task) is None
+
+
+def _attempt(run, task, told):
+    """For a worker: tells what is raised in a file, as the worker is no more to tell it."""
+    try:
+        raised = run.attempt(task)
+    except ClusterError as error:
+        raised = f"ClusterError: {error}"
+    partial = told.with_suffix(".partial")
+    partial.write_text(str(raised))
+    partial.rename(told)
 
 
 def test_processes_of_this_machine(archive, scenes, tmp_path):
